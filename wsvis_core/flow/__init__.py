@@ -1,0 +1,1 @@
+"""Optical flow: estimators, warping, forward-backward consistency, extraction and loading."""

@@ -1,0 +1,1 @@
+"""Artefacts on disk: HDF5 shards of videos, mask coding, weights, JSON."""

@@ -1,0 +1,64 @@
+"""Atomic files: written beside the target, then renamed, so that no half file can be taken for a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsvis_core.errors import WsvisError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """`<path>.tmp` to write to; renamed to `path` when the block ends well, flushed to disk first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    yield temporary
+    with open(temporary, "rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+
+
+def settings_digest(settings: dict[str, Any]) -> str:
+    """16 hex digits that name a settings dict, independent of the order of its keys."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
+    """Write JSON atomically, with one newline at the end; the same value gives the same bytes."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, made_by: str) -> Any:
+    """The value in a JSON file; `made_by` names the rule or step that makes the file, for the error message."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise WsvisError(f"{path} does not exist; it is made by {made_by}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WsvisError(f"{path} is not valid JSON ({error}); delete it and run {made_by} again") from None
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """Save tensors and plain values (no custom classes) atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(value, temporary)
+
+
+def load_tensors(path: Path) -> Any:
+    """Load what `save_tensors` wrote, on the CPU, without executing any code from the file."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WsvisError(f"weights file {path} does not exist; check the path in your config") from None
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise WsvisError(f"{path} cannot be read as a weights file: {error}") from None

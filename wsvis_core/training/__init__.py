@@ -1,0 +1,1 @@
+"""What every trainer shares: the loop, checkpoints, schedules, random state."""
