@@ -1,0 +1,1 @@
+"""Data sets: what the pipeline reads, and the generated one it can make itself."""
