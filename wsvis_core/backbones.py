@@ -63,9 +63,7 @@ class Backbone(nn.Module):
     (after max-pool, layer1, layer2, layer3, layer4) with `channels[i]` channels at stride `strides[i]`.
     """
 
-    def __init__(
-        self, architecture: Architecture, stage_strides: tuple[int, int, int, int], norm: str
-    ) -> None:
+    def __init__(self, architecture: Architecture, stage_strides: tuple[int, int, int, int], norm: str) -> None:
         super().__init__()
         self._norm = NORMS[norm]
         stem = architecture.widths[0]
@@ -87,9 +85,7 @@ class Backbone(nn.Module):
         outputs = width * block.expansion
         shortcut = None
         if stride != 1 or inputs != outputs:
-            shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), self._norm(outputs)
-            )
+            shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), self._norm(outputs))
         first = block(inputs, width, stride, shortcut, norm_layer=self._norm)
         rest = [block(outputs, width, norm_layer=self._norm) for _ in range(count - 1)]
         return nn.Sequential(first, *rest)
@@ -149,9 +145,7 @@ def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
 def load_backbone_weights(backbone: Backbone, state: dict[str, Tensor], *, source: str) -> None:
     """Load a ResNet state dict (a classifier `fc.*` in it is ignored); every tensor must be there and fit."""
     wanted = backbone.state_dict()
-    given = {
-        key: value.float() for key, value in state.items() if key in wanted and value.is_floating_point()
-    }
+    given = {key: value.float() for key, value in state.items() if key in wanted and value.is_floating_point()}
     missing = [key for key, value in wanted.items() if value.is_floating_point() and key not in given]
     wrong = [key for key, value in given.items() if value.shape != wanted[key].shape]
     if missing or wrong:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,3 +62,12 @@ def load_tensors(path: Path) -> Any:
         raise WsvisError(f"weights file {path} does not exist; check the path in your config") from None
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         raise WsvisError(f"{path} cannot be read as a weights file: {error}") from None
+
+
+def input_stamp(paths: Iterable[Path]) -> list[list[Any]]:
+    """Name, size and modification time of each input file.
+
+    Part of the digest of resumable work: what was begun on other inputs must not be continued.
+    """
+    stats = [(Path(path), os.stat(path)) for path in paths]
+    return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in stats]

@@ -115,9 +115,7 @@ class InstanceReader:
         height, width = (int(v) for v in columns["size"][()])
         data = columns["rle_bytes"][int(starts[0]) : int(starts[-1])].tobytes().decode("ascii")
         cuts = starts - starts[0]
-        rles = tuple(
-            {"size": [height, width], "counts": data[a:b]} for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-        )
+        rles = tuple({"size": [height, width], "counts": data[a:b]} for a, b in zip(cuts[:-1], cuts[1:], strict=True))
         appearance = columns["appearance"][first:last].astype(np.float32) if "appearance" in columns else None
         return EncodedInstances(
             (height, width),

@@ -19,8 +19,8 @@ import h5py
 import numpy as np
 
 from wsvis_core.errors import WsvisError
+from wsvis_core.progress import Progress
 from wsvis_core.storage.files import atomic_path, settings_digest
-from wsvis_core.training.progress import Progress
 
 FORMAT_VERSION = 1
 Columns = dict[str, np.ndarray]
@@ -93,9 +93,7 @@ def _layout(column: np.ndarray) -> dict[str, Any]:
         return {}
     # gzip for integers (masks, labels); lzf for floats, where gzip costs 3× the time for 13 % less size.
     compression = (
-        {"compression": "gzip", "compression_opts": 4}
-        if column.dtype.kind in "iub"
-        else {"compression": "lzf"}
+        {"compression": "gzip", "compression_opts": 4} if column.dtype.kind in "iub" else {"compression": "lzf"}
     )
     return {"chunks": (1, *column.shape[1:]), "shuffle": True, **compression}
 
@@ -127,9 +125,7 @@ def verify_shard(path: Path) -> None:
     with _open(path) as file:
         for name, group in file["videos"].items():
             if group.attrs["content_digest"] != _content_digest(group):
-                raise WsvisError(
-                    f"{path}: video {name} does not match its digest; delete the file and run again"
-                )
+                raise WsvisError(f"{path}: video {name} does not match its digest; delete the file and run again")
 
 
 def _open(path: Path) -> h5py.File:

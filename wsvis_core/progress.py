@@ -41,7 +41,5 @@ class Progress:
     def _line(self, note: str) -> str:
         rate = (self._done - self._start) / (time.monotonic() - self._began)
         left = (self._total - self._done) / rate
-        text = (
-            f"{self._name}: {self._done}/{self._total} {self._unit}s, {rate:.2f}/s, {left / 60:.1f} min left"
-        )
+        text = f"{self._name}: {self._done}/{self._total} {self._unit}s, {rate:.2f}/s, {left / 60:.1f} min left"
         return f"{text}, {note}" if note else text

@@ -1,0 +1,1 @@
+"""CAM: the frame classifier, multi-scale class activation maps, f-CAM."""

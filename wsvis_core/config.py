@@ -1,0 +1,449 @@
+"""Every setting: one pydantic model per stage, with the paper's value as default where it has one.
+
+A run's settings are merged in this order, later ones win: the models' defaults, the sections of `config.yaml` (and of
+every further --configfile), the data set's block, the named variant (flow, labeller, segmenter, tracker).
+Evidence for each default is in docs/settings.md; what the paper leaves open says "paper silent".
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wsvis_core.errors import WsvisError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class SplitSettings(Section):
+    """Which videos are held out (algorithms.md §8.1)."""
+
+    mode: Literal["per_category", "all"] = Field(
+        "per_category", description="'per_category' draws held-out videos; 'all' uses every video for both"
+    )
+    val_per_category: Count = Field(10, description="held-out videos drawn of every category (paper: 10)")
+    target_union: int | None = Field(None, ge=1, description="held-out videos in all; seeds are tried until it fits")
+    seed: int = Field(0, ge=0, description="first seed tried")
+
+
+class ShardSettings(Section):
+    """How many files, and jobs, the videos of a split are spread over."""
+
+    train: int = Field(56, ge=1, le=999, description="shards of training videos")
+    val: int = Field(8, ge=1, le=999, description="shards of held-out videos")
+
+
+class DatasetSettings(Section):
+    """Where the videos are, and how they are split."""
+
+    kind: Literal["youtube_vis", "synthetic"] = "youtube_vis"
+    root: str = Field(description="folder of the data set, relative to the working directory")
+    annotation_file: str = Field("train.json", description="YouTube-VIS annotation file under root")
+    frames_folder: str = Field("train/JPEGImages", description="annotated frames under root")
+    all_frames_folder: str = Field("train_all_frames/JPEGImages", description="all native frames, optional")
+    check_images: Literal["decode", "header", "none"] = Field("decode", description="how hard frames are checked")
+    split: SplitSettings = SplitSettings()
+    shards: ShardSettings = ShardSettings()
+    synthetic: dict[str, Any] = Field({}, description="settings of the generator, for kind: synthetic")
+
+
+class Stage1Settings(Section):
+    """Working size of the pseudo-label stages: IRN's constants assume frames of about 500 pixels (§1.12)."""
+
+    long_side: int = Field(512, ge=32, description="pixels; frames are scaled to this long side, up or down")
+
+
+class FlowSettings(Section):
+    """Optical flow (paper: DDFlow trained without labels; here OpenCV DIS, which needs no training)."""
+
+    estimator: Literal["dis"] = "dis"
+    preset: Literal["ultrafast", "fast", "medium"] = Field("medium", description="DIS quality")
+    estimate_long_side: int = Field(854, ge=32, description="pixels; larger frames are reduced before estimation")
+    store_short_side: int = Field(240, ge=8, description="pixels; flow is stored at most this large")
+    max_index_gap: Count = Field(10, description="native frames; a larger gap between annotated frames is no pair")
+
+
+class CamSettings(Section):
+    """Frame classifier and class activation maps (§1.1–1.3)."""
+
+    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = "resnet50"
+    backbone_weights: str = Field("torchvision", description="'torchvision', 'none', or the path of a state dict")
+    output_stride: Literal[8, 16, 32] = 16
+    frozen_stages: int = Field(2, ge=0, le=4, description="gradient stops after this stage (IRN: layer2)")
+    epochs: Positive = 5
+    batch_size: Count = 16
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.1
+    head_lr_multiplier: Positive = 10.0
+    momentum: Fraction = Field(0.0, description="effectively 0 in IRN's public code")
+    weight_decay: NotNegative = 1e-4
+    poly_power: Positive = 0.9
+    resize_long: tuple[int, int] = Field((320, 640), description="pixels; range of the random long side")
+    crop: int = Field(512, ge=32, description="pixels, square")
+    scales: tuple[Positive, ...] = (1.0, 0.5, 1.5, 2.0)
+
+
+class FCamSettings(Section):
+    """f-CAM, Eq. 2: CAMs amplified where the frame moves."""
+
+    enabled: bool = True
+    A: float = Field(2.0, ge=1, description="amplification (paper: 2 on YouTube-VIS, 5 on Cityscapes)")
+    percentile: float = Field(80.0, ge=0, le=100, description="of the frame's flow magnitude (paper: 80 / 50)")
+    order: Literal["normalise_then_amplify", "amplify_then_normalise"] = "normalise_then_amplify"
+    labels: bool = Field(True, description="amplify the CAMs that make label maps")
+    seeds: Literal["saturate", "raw", "none"] = Field("saturate", description="amplify random-walk seeds")
+    min_motion_px: NotNegative = Field(0.0, description="native pixels; slower motion is never amplified")
+
+
+class LabelMapSettings(Section):
+    """CAM → inter-pixel relation labels (§1.4)."""
+
+    fg_threshold: Fraction = 0.30
+    bg_threshold: Fraction = 0.05
+    crf: Literal["mean_field", "none"] = "mean_field"
+    crf_iterations: Count = 10
+    crf_gt_prob: float = Field(0.7, gt=0, lt=1)
+    crf_position_std: Positive = Field(3.0, description="pixels")
+    crf_position_weight: NotNegative = 3.0
+    crf_bilateral_std: Positive = Field(50.0, description="pixels")
+    crf_color_std: Positive = Field(5.0, description="grey levels, 0..255")
+    crf_bilateral_weight: NotNegative = 10.0
+
+
+class FlowirnSettings(Section):
+    """IRNet and its training (§1.6–1.8)."""
+
+    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = "resnet50"
+    backbone_weights: str = Field("torchvision", description="as cam.backbone_weights, or 'cam': the classifier's")
+    output_stride: Literal[8, 16, 32] = 16
+    train_backbone: bool = Field(False, description="IRN trains the two branches only")
+    branch_width: float = Field(1.0, gt=0, le=1, description="channels of both branches relative to IRN's")
+    radius: float = Field(10, ge=2, description="cells of stride 4; pairs this close are compared")
+    epochs: Positive = Field(6, description="paper: 6 for flowIRN; IRN: 3")
+    batch_size: Count = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.1
+    displacement_lr_multiplier: Positive = 10.0
+    momentum: Fraction = 0.0
+    weight_decay: NotNegative = 1e-4
+    poly_power: Positive = 0.9
+    rescale: tuple[Positive, Positive] = (0.5, 1.5)
+    crop: int = Field(512, ge=32, description="pixels, square")
+
+
+class FBoundSettings(Section):
+    """Flow-boundary loss, Eq. 3 (§2.2)."""
+
+    enabled: bool = True
+    weight: NotNegative = Field(1.0, description="of Eq. 3 beside IRN's losses; paper silent")
+    lambda_: NotNegative = Field(2.0, alias="lambda", description="paper: 2")
+    fprime: Literal["jacobian", "magnitude", "partials"] = "jacobian"
+    difference: Literal["forward", "central", "sobel"] = "forward"
+    pair_cost: Literal["endpoint", "path_max"] = "endpoint"
+    pairs: Literal["all", "fg_only"] = "all"
+    reduce: Literal["mean", "sum_j_mean_i"] = "mean"
+    clip: float | None = Field(20.0, gt=0)
+    flow_units: Literal["native", "working"] = "native"
+    flow_value_scale: Positive = 1.0
+    gradient_scale: float | Literal["quantile"] = Field(1.0, description="factor on F′, or from its 99 % quantile")
+
+
+class PseudoLabelSettings(Section):
+    """Instance grouping, random walk and decoding (§1.9–1.10)."""
+
+    radius: float = Field(5, ge=2, description="cells; neighbourhood of the random walk")
+    beta: Positive = 10.0
+    exp_times: int = Field(8, ge=0, le=12, description="2^this random-walk steps")
+    background_threshold: Fraction = 0.25
+    cluster_threshold: Positive = Field(2.5, description="cells; weak displacement region")
+    centroid_iterations: Count = 300
+    min_area_fraction: Fraction = Field(0.01, description="of the frame; smaller fragments score 0")
+
+
+class MaskconsistSettings(Section):
+    """Mask R-CNN and MaskConsist (§3)."""
+
+    backend: Literal["torchvision", "detectron2"] = "torchvision"
+    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = "resnet50"
+    backbone_weights: str = Field("torchvision", description="as cam.backbone_weights, or 'cam': the classifier's")
+    output_stride: Literal[8, 16, 32] = 32
+    trainable_stages: int = Field(3, ge=0, le=5, description="stages that train, counted from the last")
+    iterations: Count = Field(90_000, description="steps (paper: 90 000 YouTube-VIS, 75 000 Cityscapes)")
+    pairs_per_step: Count = Field(1, description="frame pairs; 1 = 2 images, which lr 0.002 fits; paper silent")
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.002
+    gamma: Fraction = 0.1
+    steps: tuple[Fraction, ...] = Field((0.75, 0.88), description="share of the run after which lr drops")
+    momentum: Fraction = 0.9
+    weight_decay: NotNegative = 1e-4
+    warmup_iterations: int = Field(1000, ge=0)
+    grad_clip: float | None = Field(None, gt=0, description="largest gradient norm; none in the paper")
+    short_side: int = Field(480, ge=32, description="pixels, of training frames; paper silent")
+    max_side: int = Field(1333, ge=32)
+    flip: Fraction = 0.5
+    fpn_channels: Count = 256
+    representation_size: Count = 1024
+    mask_channels: Count = 256
+    mask_layers: Count = 4
+    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
+    rpn_batch: Count = 256
+    roi_batch: Count = 512
+    pre_nms_train: Count = 2000
+    pre_nms_test: Count = 1000
+    post_nms_train: Count = 1000
+    post_nms_test: Count = 1000
+    # MaskConsist itself; all off = plain Mask R-CNN.
+    intra_frame: bool = True
+    inter_frame: bool = True
+    iom_nms: bool = True
+    start_iteration: int = Field(0, ge=0, description="earlier steps train on stage-1 labels alone")
+    intra_box_iou: Fraction = 0.5
+    gate_box_iou: Fraction = 0.5
+    iom_threshold: Fraction = 0.5
+    min_edge: Fraction = Field(0.0, description="matches need a larger mask IoU than this")
+    min_candidate_score: Fraction = Field(0.0, description="predictions below it are not transferred")
+    class_aware_iom: bool = True
+    shared_matching: bool = False
+    label_priority: Literal["area", "labels_first"] = "area"
+    growth_cap: float | None = Field(None, ge=1, description="largest union relative to its gating label")
+    match_stride: Count = 1
+    max_detections: Count = Field(100, description="predictions per frame used for transfer")
+
+
+class PredictionSettings(Section):
+    """Test-time inference of the segmenter (§3.10)."""
+
+    short_side: int = Field(480, ge=32, description="pixels")
+    max_side: int = Field(1333, ge=32)
+    score_threshold: Fraction = 0.05
+    nms_threshold: Fraction = 0.5
+    max_detections: Count = 100
+    mask_threshold: Fraction = 0.5
+
+
+class SelfTrainingSettings(Section):
+    """Labels of round N from the predictions of round N−1 (§3.11)."""
+
+    score_threshold: Fraction = 0.5
+    fallback_threshold: Fraction = Field(0.05, description="a labelled class without detection takes its best above")
+    iom_threshold: Fraction = 0.5
+
+
+class TrackingSettings(Section):
+    """UnOVOST: tracklets and forest path cutting (§5.1–5.2)."""
+
+    kind: Literal["unovost"] = "unovost"
+    min_score: Fraction = 0.05
+    overlap_threshold: Fraction = 0.2
+    link_threshold: Fraction = 0.05
+    max_tracks: Count = 20
+    cover_weight: NotNegative = 0.9
+    appearance_weight: NotNegative = 0.1
+    category: Literal["summed_score", "majority"] = "summed_score"
+    length_weighted_score: bool = Field(False, description="multiply a track's score by its share of the video")
+
+
+class EvaluationSettings(Section):
+    """Which diagnostics are computed beside the official metrics."""
+
+    instance_count_thresholds: tuple[Fraction, ...] = Field((0.05, 0.5), description="for instances per frame")
+
+
+class ReportSettings(Section):
+    """The report page."""
+
+    videos: int = Field(6, ge=0, description="held-out videos shown")
+    frames_per_video: Count = 5
+
+
+class PipelineSettings(Section):
+    """The variants that `results/<dataset>_vis.json` is made with."""
+
+    flow: str = "dis"
+    labeller: str = "flowirn"
+    segmenter: str = "maskconsist"
+    rounds: int = Field(1, ge=0, le=9, description="self-training rounds after round 0 (paper: 1)")
+    tracker: str = "unovost"
+    compare_labellers: tuple[str, ...] = Field(("irn",), description="also made and scored for the report")
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "stage1": Stage1Settings,
+    "flow": FlowSettings,
+    "cam": CamSettings,
+    "f_cam": FCamSettings,
+    "label_maps": LabelMapSettings,
+    "flowirn": FlowirnSettings,
+    "f_bound": FBoundSettings,
+    "pseudo_labels": PseudoLabelSettings,
+    "maskconsist": MaskconsistSettings,
+    "prediction": PredictionSettings,
+    "self_training": SelfTrainingSettings,
+    "tracking": TrackingSettings,
+    "evaluation": EvaluationSettings,
+    "report": ReportSettings,
+    "pipeline": PipelineSettings,
+}
+# A variant of `flows` overrides section `flow`, and so on; a labeller may override several sections, by name.
+VARIANT_SECTION = {"flows": "flow", "segmenters": "maskconsist", "trackers": "tracking"}
+LABELLER_SECTIONS = ("f_cam", "label_maps", "flowirn", "f_bound", "pseudo_labels")
+TOP_LEVEL = ("seed", "datasets", "flows", "labellers", "segmenters", "trackers", *SECTIONS)
+
+
+class Config:
+    """A checked configuration: raw merged mapping in, settings of a stage for a data set and variants out."""
+
+    def __init__(self, raw: dict[str, Any], *, source: str = "config.yaml") -> None:
+        """Check every section, data set and variant; raises WsvisError naming source, key, value and range."""
+        self._raw, self._source = raw, source
+        _refuse_unknown(raw, TOP_LEVEL, source, "")
+        self.seed = self._checked_seed(raw.get("seed", 0))
+        self._check_variants()
+        self.datasets = {name: self._dataset(name) for name in self._names("datasets")}
+        self._check_combinations()
+
+    def _checked_seed(self, seed: Any) -> int:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise WsvisError(f"{self._source}: seed: {seed!r} is not a whole number ≥ 0")
+        return seed
+
+    def _names(self, group: str) -> list[str]:
+        value = self._raw.get(group) or {}
+        if not isinstance(value, dict):
+            raise WsvisError(f"{self._source}: {group} must be a mapping of names to settings, not {value!r}")
+        return list(value)
+
+    def variants(self, group: str) -> list[str]:
+        """Names of the variants of a group: flows, labellers, segmenters or trackers."""
+        return self._names(group)
+
+    def _check_variants(self) -> None:
+        for group, section in VARIANT_SECTION.items():
+            for name in self._names(group):
+                self._build(section, [self._raw[group][name]], f"{group}.{name}")
+        for name in self._names("labellers"):
+            for section, override in self._labeller_overrides(name).items():
+                self._build(section, [override], f"labellers.{name}.{section}")
+
+    def _check_combinations(self) -> None:
+        for dataset in self.datasets:
+            for section in SECTIONS:
+                self.section(section, dataset)
+            pipeline = self.section("pipeline", dataset)
+            self._require(pipeline.flow, "flows", dataset)
+            self._require(pipeline.segmenter, "segmenters", dataset)
+            self._require(pipeline.tracker, "trackers", dataset)
+            for labeller in (pipeline.labeller, *pipeline.compare_labellers):
+                self._require(labeller, "labellers", dataset)
+
+    def _require(self, name: str, group: str, dataset: str) -> None:
+        names = self._names(group)
+        if name not in names:
+            raise WsvisError(
+                f"{self._source}: pipeline of data set '{dataset}' asks for '{name}', which is not one of the "
+                f"{group} ({', '.join(names)}){_nearest(name, names)}"
+            )
+
+    def _labeller_overrides(self, name: str) -> dict[str, dict[str, Any]]:
+        where = f"labellers.{name}"
+        raw = self._raw["labellers"][name] or {}
+        _refuse_unknown(raw, LABELLER_SECTIONS, self._source, where)
+        # `f_cam: false` is short for `f_cam: {enabled: false}`.
+        return {key: {"enabled": value} if isinstance(value, bool) else value for key, value in raw.items()}
+
+    def _dataset(self, name: str) -> DatasetSettings:
+        block = self._raw["datasets"][name] or {}
+        known = [*DatasetSettings.model_fields, *SECTIONS]
+        _refuse_unknown(block, known, self._source, f"datasets.{name}")
+        own = {key: value for key, value in block.items() if key in DatasetSettings.model_fields}
+        return _validate(DatasetSettings, own, self._source, f"datasets.{name}")
+
+    def section(self, section: str, dataset: str, **variants: str) -> Any:
+        """The settings model of a section for a data set and variants (flow=, labeller=, segmenter=, tracker=)."""
+        if dataset not in self._names("datasets"):
+            names = self._names("datasets")
+            raise WsvisError(
+                f"data set '{dataset}' is not in {self._source}: it has {', '.join(names)}{_nearest(dataset, names)}"
+            )
+        block = self._raw["datasets"][dataset] or {}
+        layers = [self._raw.get(section), block.get(section)]
+        for kind, name in variants.items():
+            group = f"{kind}s"
+            if group == "labellers":
+                layers.append(self._labeller_overrides(name).get(section))
+            elif VARIANT_SECTION[group] == section:
+                layers.append(self._raw[group][name])
+        return self._build(section, layers, f"{section} of data set '{dataset}'")
+
+    def _build(self, section: str, layers: Iterable[dict[str, Any] | bool | None], where: str) -> Section:
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            if layer is None:
+                continue
+            if not isinstance(layer, dict):
+                raise WsvisError(f"{self._source}: {where} must be a mapping of settings, not {layer!r}")
+            merged.update(layer)
+        return _validate(SECTIONS[section], merged, self._source, where)
+
+    def stage(self, sections: Iterable[str], dataset: str, **variants: str) -> dict[str, Any]:
+        """One plain, sorted dict of everything in these sections: what a rule puts into `params`.
+
+        A section that is switched off is reduced to `{"enabled": False}`, so that its other values rerun nothing.
+        """
+        chosen = {"seed": self.seed}
+        for name in sorted(sections):
+            dumped = self.section(name, dataset, **variants).model_dump(mode="json", by_alias=True)
+            chosen[name] = {"enabled": False} if dumped.get("enabled") is False else dict(sorted(dumped.items()))
+        return dict(sorted(chosen.items()))
+
+
+def build_section(section: str, values: dict[str, Any]) -> Any:
+    """A settings model again from the plain dict that travelled through `params`."""
+    return SECTIONS[section].model_validate(values)
+
+
+def _validate(model: type[Section], values: dict[str, Any], source: str, where: str) -> Any:
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    _refuse_unknown(values, names, source, where)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_describe(model, item, source, where) for item in error.errors()]
+        raise WsvisError("\n".join(lines)) from None
+
+
+def _describe(model: type[Section], item: Any, source: str, where: str) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    field = next((f for n, f in model.model_fields.items() if (f.alias or n) == item["loc"][0]), None)
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    if item["type"] == "missing":
+        return f"{source}: {where}: key '{key}' is missing{meaning}"
+    return f"{source}: {where}: {key} = {item['input']!r}: {item['msg']}{meaning}"
+
+
+def _refuse_unknown(values: Any, known: Iterable[str], source: str, where: str) -> None:
+    if not isinstance(values, dict):
+        raise WsvisError(f"{source}: {where or 'the configuration'} must be a mapping of settings, not {values!r}")
+    known = list(known)
+    for key in values:
+        if key not in known:
+            place = f"{where}: " if where else ""
+            listed = ", ".join(sorted(known))
+            raise WsvisError(f"{source}: {place}unknown key '{key}'{_nearest(str(key), known)}; known keys: {listed}")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,47 @@
+"""Stored flow, rescaled to the size a stage works at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wsvis_core.flow.infer import KIND
+from wsvis_core.flow.warp import resize_flow
+from wsvis_core.storage.shards import ShardReader
+
+
+@dataclass(frozen=True)
+class NextFlow:
+    """Flow of a frame to its native neighbour: flow (2,H,W) float32; step +1, −1 or 0 (none); gap in native frames."""
+
+    flow: Tensor
+    step: int
+    gap: int
+
+
+class FlowReader:
+    """Reads flow shards; every flow comes back in pixels of the size asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._shards = ShardReader(paths, kind=KIND)
+
+    def next_flow(self, video_id: int, index: int, size: tuple[int, int]) -> NextFlow:
+        """`F_{t→t+1}` of frame `index` at size (H, W)."""
+        columns = self._shards.columns(video_id)
+        flow = torch.from_numpy(columns["next"][index]).float()
+        return NextFlow(resize_flow(flow, size), int(columns["next_step"][index]), int(columns["next_gap"][index]))
+
+    def pair(self, video_id: int, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """(`F_{t→s}`, `F_{s→t}`), each (2,H,W), of annotated frames t = index and s = index + 1."""
+        columns = self._shards.columns(video_id)
+        stored = (torch.from_numpy(columns[name][index]).float() for name in ("forward", "backward"))
+        forward, backward = (resize_flow(flow, size) for flow in stored)
+        return forward, backward
+
+    def pair_valid(self, video_id: int) -> list[bool]:
+        """For every t < T−1: may frames t and t+1 be used as a pair (their native gap is small enough)?"""
+        return self._shards.columns(video_id)["pair_valid"][()].tolist()

@@ -1,0 +1,52 @@
+"""What every job has around it: a log that holds everything, clear errors, a device, and the digest of its work."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from wsvis_core.errors import WsvisError
+from wsvis_core.storage.files import input_stamp
+from wsvis_core.training.device import setup_compute
+
+log = logging.getLogger("wsvis")
+
+
+@contextmanager
+def job(log_file: str, *, threads: int) -> Iterator[torch.device]:
+    """Run a job: messages and tracebacks go to `log_file` and the screen; gives the device to compute on.
+
+    A WsvisError is printed as a message, without traceback, and ends the process with exit code 2.
+    """
+    _configure_logging(Path(log_file))
+    cv2.setNumThreads(threads)
+    began = time.monotonic()
+    try:
+        yield setup_compute(threads)
+    except WsvisError as error:
+        log.error("%s", error)
+        sys.exit(2)
+    except BaseException:
+        log.exception("the job failed unexpectedly after %.1f s", time.monotonic() - began)
+        raise
+    log.info("done in %.1f s", time.monotonic() - began)
+
+
+def _configure_logging(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    logging.captureWarnings(True)
+
+
+def work_settings(settings: dict[str, Any], inputs: Iterable[str]) -> dict[str, Any]:
+    """What unfinished work must match to be continued: the stage's settings and the input files as they are now."""
+    return {"settings": settings, "inputs": input_stamp(Path(path) for path in inputs)}

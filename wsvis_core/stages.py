@@ -1,0 +1,60 @@
+"""What every stage's result depends on: its config sections and its version.
+
+Snakemake does not see changes of code inside the package, so a change that alters a stage's result raises that
+stage's version here; the stage and what depends on it then rerun. Imports nothing heavy: the Snakefile reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from wsvis_core.config import Config
+
+
+@dataclass(frozen=True)
+class Stage:
+    """version: raised when the code changes the result. sections: config sections that influence it."""
+
+    version: int
+    sections: tuple[str, ...]
+
+
+STAGES = {
+    "generate_dataset": Stage(1, ()),
+    "prepare_dataset": Stage(1, ()),
+    "extract_flow": Stage(1, ("flow",)),
+    "train_cam": Stage(1, ("cam",)),
+    "extract_cam": Stage(1, ("cam", "stage1")),
+    "make_label_maps": Stage(1, ("f_cam", "label_maps")),
+    "train_flowirn": Stage(1, ("cam", "flowirn", "f_bound", "stage1")),
+    "make_pseudo_labels": Stage(1, ("flowirn", "f_cam", "pseudo_labels", "stage1")),
+    "train_maskconsist": Stage(1, ("maskconsist", "self_training")),
+    "predict_masks": Stage(1, ("maskconsist", "prediction")),
+    "track_instances": Stage(1, ("tracking",)),
+    "evaluate_pseudo_labels": Stage(1, ("evaluation",)),
+    "evaluate_frames": Stage(1, ("evaluation",)),
+    "evaluate_video": Stage(1, ("evaluation",)),
+    "make_report": Stage(1, ("report",)),
+}
+SHARDED = {"extract_flow", "extract_cam", "make_label_maps", "make_pseudo_labels", "predict_masks"}
+
+
+def stage_settings(config: Config, stage: str, dataset: str, **variants: str) -> dict[str, Any]:
+    """The plain, sorted dict that goes into a rule's `params`: exactly what influences the stage's result."""
+    spec = STAGES[stage]
+    settings = config.stage(spec.sections, dataset, **variants)
+    settings["version"] = spec.version
+    block = config.datasets[dataset]
+    if stage in ("generate_dataset", "prepare_dataset"):
+        settings["dataset"] = _dataset_facts(block.model_dump(mode="json"), stage)
+    if stage in SHARDED:
+        settings["shards"] = block.shards.model_dump()
+    return dict(sorted(settings.items()))
+
+
+def _dataset_facts(block: dict[str, Any], stage: str) -> dict[str, Any]:
+    """What of a data set's block matters: the generator's settings for one stage, everything else for the other."""
+    if stage == "generate_dataset":
+        return {"root": block["root"], "synthetic": dict(sorted(block["synthetic"].items()))}
+    return {key: value for key, value in sorted(block.items()) if key not in ("shards", "synthetic")}

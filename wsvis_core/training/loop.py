@@ -1,0 +1,195 @@
+"""The training loop every trainer shares: seeded, resumable bit for bit on one device, stops on a bad loss."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from wsvis_core.errors import WsvisError
+from wsvis_core.progress import Progress
+from wsvis_core.storage.files import atomic_path, load_tensors, save_tensors, settings_digest
+from wsvis_core.training.randomness import seed_torch
+from wsvis_core.training.schedules import Schedule
+
+log = logging.getLogger(__name__)
+RECORDS_PER_RUN = 200
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step gives: losses to sum and minimise, and plain numbers to log."""
+
+    losses: dict[str, Tensor]
+    scalars: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a training run is done; everything but `settings` leaves the result unchanged.
+
+    folder: side folder of checkpoints and records. settings: what the result depends on; a checkpoint made with other
+    settings is not continued. workers: data loading processes. checkpoint_seconds: time between checkpoints.
+    """
+
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    seed: int
+    device: torch.device
+    workers: int = 0
+    checkpoint_seconds: float = 60.0
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def records_path(self) -> Path:
+        return self.folder / "records.jsonl"
+
+    @property
+    def digest(self) -> str:
+        return settings_digest(self.settings)
+
+
+class _Batches(Dataset):
+    """Batch i for i = 0..; lets a DataLoader prepare batches in worker processes."""
+
+    def __init__(self, make_batch: Callable[[int], Any]) -> None:
+        self._make_batch = make_batch
+
+    def __getitem__(self, iteration: int) -> Any:
+        return self._make_batch(iteration)
+
+
+def train(
+    run: Run,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    *,
+    iterations: int,
+    make_batch: Callable[[int], Any],
+    step: Callable[[Any, int], StepResult],
+    describe_batch: Callable[[Any], str],
+    grad_clip: float | None = None,
+) -> None:
+    """Train `model` in place for `iterations` steps, from the last checkpoint if there is a fitting one.
+
+    make_batch(i) is a pure function of i. step(batch, i) gives the losses. describe_batch names the batch's videos for
+    the error when a loss is not finite (WsvisError; nothing is saved then). An interrupted run that is started again
+    ends with the same weights, bit for bit on one device.
+    """
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    start = _resume(run, model, optimizer)
+    loader = _loader(run, make_batch, range(start, iterations))
+    progress = Progress(run.name, total=iterations, unit="step", start=start)
+    last_checkpoint = time.monotonic()
+    model.train()
+    for iteration, batch in zip(range(start, iterations), loader, strict=True):
+        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+            group["lr"] = rate * schedule(iteration)
+        seed_torch(run.seed, run.name, iteration)
+        result = step(batch, iteration)
+        total = _checked_sum(result, iteration, describe_batch(batch), run)
+        optimizer.zero_grad(set_to_none=True)
+        if total.requires_grad:
+            total.backward()
+            if grad_clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+            optimizer.step()
+        if _is_recorded(iteration, iterations):
+            _record(run, iteration, optimizer.param_groups[0]["lr"], total, result)
+        progress.advance(f"loss {float(total):.4f}")
+        if time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
+            _save_checkpoint(run, iteration + 1, model, optimizer)
+            last_checkpoint = time.monotonic()
+    _save_checkpoint(run, iterations, model, optimizer)
+    progress.close()
+
+
+def _loader(run: Run, make_batch: Callable[[int], Any], sampler: range) -> DataLoader:
+    return DataLoader(
+        _Batches(make_batch),
+        batch_size=None,
+        sampler=sampler,
+        num_workers=run.workers,
+        pin_memory=run.device.type == "cuda",
+    )
+
+
+def _checked_sum(result: StepResult, iteration: int, batch: str, run: Run) -> Tensor:
+    total = torch.stack([loss.float() for loss in result.losses.values()]).sum()
+    if not math.isfinite(float(total)):
+        values = ", ".join(f"{name}={float(loss):.4g}" for name, loss in result.losses.items())
+        raise WsvisError(
+            f"{run.name}: the loss is not finite at iteration {iteration} ({values}); batch: {batch}. "
+            f"Lower the learning rate; the last checkpoint is {run.checkpoint_path}"
+        )
+    return total
+
+
+def _is_recorded(iteration: int, iterations: int) -> bool:
+    """About RECORDS_PER_RUN iterations of a run, and always the last."""
+    return iteration % max(iterations // RECORDS_PER_RUN, 1) == 0 or iteration == iterations - 1
+
+
+def _record(run: Run, iteration: int, lr: float, total: Tensor, result: StepResult) -> None:
+    """Append one line of scalars."""
+    record = {"iteration": iteration, "lr": lr, "loss": float(total)}
+    record |= {f"loss_{name}": float(loss) for name, loss in result.losses.items()} | result.scalars
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with open(run.records_path, "a") as stream:
+        stream.write(json.dumps(record) + "\n")
+
+
+def _save_checkpoint(run: Run, iteration: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Weights, optimiser and the number of finished steps; random state follows from the seed and that number."""
+    state = {"iteration": iteration, "digest": run.digest, "model": model.state_dict()}
+    save_tensors(run.checkpoint_path, {**state, "optimizer": optimizer.state_dict()})
+
+
+def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """The iteration to go on with; loads model and optimiser, and cuts records written after the checkpoint."""
+    if not run.checkpoint_path.exists():
+        shutil.rmtree(run.folder, ignore_errors=True)
+        return 0
+    checkpoint = load_tensors(run.checkpoint_path)
+    if checkpoint["digest"] != run.digest:
+        log.info("%s: settings or inputs changed since %s; starting afresh", run.name, run.checkpoint_path)
+        shutil.rmtree(run.folder)
+        return 0
+    model.load_state_dict(checkpoint["model"])
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    start = checkpoint["iteration"]
+    _cut_records(run.records_path, start)
+    log.info("%s: resuming at iteration %d", run.name, start)
+    return start
+
+
+def _cut_records(path: Path, iteration: int) -> None:
+    """Keep whole records of iterations below `iteration`; a line cut short by a kill goes."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    kept = [line for line in whole if json.loads(line)["iteration"] < iteration]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(kept))
+
+
+def finish(run: Run, weights: Path, records: Path, payload: dict[str, Any]) -> None:
+    """Write the declared outputs (weights file, scalar records) and remove the side folder."""
+    with atomic_path(records) as temporary:
+        shutil.copyfile(run.records_path, temporary)
+    save_tensors(weights, payload)
+    shutil.rmtree(run.folder)
