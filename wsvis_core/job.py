@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ import torch
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.files import input_stamp
 from wsvis_core.training.device import setup_compute
+from wsvis_core.training.loop import Run
 
 log = logging.getLogger("wsvis")
 
@@ -50,3 +52,19 @@ def _configure_logging(path: Path) -> None:
 def work_settings(settings: dict[str, Any], inputs: Iterable[str]) -> dict[str, Any]:
     """What unfinished work must match to be continued: the stage's settings and the input files as they are now."""
     return {"settings": settings, "inputs": input_stamp(Path(path) for path in inputs)}
+
+
+def training_run(task: Any, device: torch.device) -> Run:
+    """How the trainer of a job runs. `task` has the attributes of Snakemake's script object: rule, params, input …
+
+    With a GPU, the job's other threads load data; on a CPU all threads compute.
+    """
+    return Run(
+        name=task.rule,
+        folder=Path(task.params.checkpoints),
+        settings=work_settings(task.params.settings, task.input),
+        seed=task.params.settings["seed"],
+        device=device,
+        workers=task.threads - 1 if device.type == "cuda" else 0,
+        checkpoint_seconds=float(os.environ.get("WSVIS_CHECKPOINT_SECONDS", 60)),
+    )

@@ -37,7 +37,7 @@ def build_estimator(settings: FlowSettings) -> FlowEstimator:
 
 
 def extract_flow(
-    dataset: VideoDataset, videos: Sequence[Video], output: Path, settings: FlowSettings, digest_of: dict[str, Any]
+    dataset: VideoDataset, videos: Sequence[Video], output: Path, settings: FlowSettings, *, digest_of: dict[str, Any]
 ) -> None:
     """Write the flow shard of some videos. digest_of: everything the result depends on."""
     estimator = build_estimator(settings)

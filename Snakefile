@@ -1,0 +1,42 @@
+"""wsvis: videos and class labels in, tracked instance masks out. Loads and checks the config, includes the rules."""
+
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: Path(workflow.basedir) / "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/datasets.smk"
+include: "rules/flow.smk"
+include: "rules/cam.smk"
+include: "rules/flowirn.smk"
+include: "rules/segmentation.smk"
+include: "rules/tracking.smk"
+include: "rules/evaluation.smk"
+include: "rules/report.smk"
+
+
+wildcard_constraints:
+    dataset=one_of(CONFIG.datasets),
+    flow=one_of(CONFIG.variants("flows")),
+    labeller=one_of(CONFIG.variants("labellers")),
+    segmenter=one_of(CONFIG.variants("segmenters")),
+    tracker=one_of(CONFIG.variants("trackers")),
+    shard=r"(train|val)-\d{3}",
+    round=r"\d",
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        "results/demo_vis.json",
+        "results/demo_report.html",

@@ -1,0 +1,138 @@
+"""Helpers of the rules: the checked configuration, settings per stage, paths of shards. Holds no rule."""
+
+import re
+import sys
+
+sys.path.insert(0, workflow.basedir)
+
+from snakemake.exceptions import WorkflowError
+
+from wsvis_core.config import Config
+from wsvis_core.datasets.sharding import shard_names
+from wsvis_core.errors import WsvisError
+from wsvis_core.stages import stage_settings
+
+RESULTS = "results/{dataset}"
+ROUND = f"{RESULTS}/{{labeller}}/{{segmenter}}/round-{{round}}"
+LOGS = "logs/{dataset}"
+BENCHMARKS = "logs/{dataset}/benchmarks"
+
+
+def load_config():
+    sources = [str(path) for path in workflow.configfiles]
+    try:
+        return Config(config, source=" + ".join(sources) or "config.yaml")
+    except WsvisError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIG = load_config()
+
+
+def one_of(names):
+    """A wildcard pattern that fits exactly these names."""
+    return "|".join(re.escape(name) for name in names)
+
+
+def settings_of(stage):
+    """An input function: the settings that influence a stage's result, for the wildcards of a job."""
+    variants = ("flow", "labeller", "segmenter", "tracker")
+
+    def settings(wildcards):
+        chosen = {name: wildcards[name] for name in variants if name in wildcards.keys()}
+        return stage_settings(CONFIG, stage, wildcards.dataset, **chosen)
+
+    return settings
+
+
+def pipeline_of(wildcards):
+    """The pipeline settings of a data set."""
+    return CONFIG.section("pipeline", wildcards.dataset)
+
+
+def pipeline_settings(wildcards):
+    """The same as a plain dict, for `params`."""
+    return pipeline_of(wildcards).model_dump(mode="json")
+
+
+def shards(pattern, split):
+    """An input function: `pattern` for every shard of a split; {flow} is filled from the pipeline."""
+
+    def paths(wildcards):
+        count = getattr(CONFIG.datasets[wildcards.dataset].shards, split)
+        known = {"flow": pipeline_of(wildcards).flow, **wildcards}
+        return [pattern.format(**known, shard=shard) for shard in shard_names(split, count)]
+
+    return paths
+
+
+def same_shard_of_flow(wildcards):
+    """The flow shard with the same videos as the job's own shard."""
+    return FLOW_SHARD.format(**wildcards, flow=pipeline_of(wildcards).flow)
+
+
+def source_annotations(wildcards):
+    """The annotation file, where it exists or can be generated; without it the job says what to put where."""
+    block = CONFIG.datasets[wildcards.dataset]
+    path = Path(block.root) / block.annotation_file
+    return [str(path)] if block.kind == "synthetic" or path.exists() else []
+
+
+def labels_of_round(wildcards):
+    """What a segmenter learns from: pseudo-labels in round 0, predictions of the round before afterwards."""
+    number = int(wildcards.round)
+    if number == 0:
+        return shards(PSEUDO_LABEL_SHARD, "train")(wildcards)
+    return shards(PREDICTION_SHARD.replace("{round}", str(number - 1)), "train")(wildcards)
+
+
+def final_round(pattern):
+    """An input function: `pattern` for the pipeline's variants and its last round."""
+
+    def path(wildcards):
+        pipeline = pipeline_of(wildcards)
+        return pattern.format(
+            dataset=wildcards.dataset,
+            labeller=pipeline.labeller,
+            segmenter=pipeline.segmenter,
+            round=pipeline.rounds,
+            tracker=pipeline.tracker,
+            flow=pipeline.flow,
+            shard="val-000",
+        )
+
+    return path
+
+
+def each_round(pattern):
+    """An input function: `pattern` for every round of the pipeline, round 0 first."""
+
+    def paths(wildcards):
+        pipeline = pipeline_of(wildcards)
+        return [
+            pattern.format(
+                dataset=wildcards.dataset, labeller=pipeline.labeller, segmenter=pipeline.segmenter, round=number
+            )
+            for number in range(pipeline.rounds + 1)
+        ]
+
+    return paths
+
+
+def each_labeller(pattern):
+    """An input function: `pattern` for the pipeline's labeller and those it is compared with."""
+
+    def paths(wildcards):
+        pipeline = pipeline_of(wildcards)
+        names = dict.fromkeys([pipeline.labeller, *pipeline.compare_labellers])
+        return [pattern.format(dataset=wildcards.dataset, labeller=name) for name in names]
+
+    return paths
+
+
+DATASET = f"{RESULTS}/dataset/videos.json"
+FLOW_SHARD = f"{RESULTS}/flow/{{flow}}/shard-{{shard}}.h5"
+CAM_SHARD = f"{RESULTS}/cam/shard-{{shard}}.h5"
+LABEL_MAP_SHARD = f"{RESULTS}/{{labeller}}/label_maps/shard-{{shard}}.h5"
+PSEUDO_LABEL_SHARD = f"{RESULTS}/{{labeller}}/pseudo_labels/shard-{{shard}}.h5"
+PREDICTION_SHARD = f"{ROUND}/predictions/shard-{{shard}}.h5"

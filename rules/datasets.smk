@@ -1,0 +1,51 @@
+"""Data sets: generate the embedded one, check and index any."""
+
+
+rule generate_dataset:
+    input:
+    output:
+        annotations="data/{dataset}/train.json",
+    params:
+        settings=settings_of("generate_dataset"),
+    log:
+        f"{LOGS}/generate_dataset.log",
+    benchmark:
+        f"{BENCHMARKS}/generate_dataset.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Generating the videos of data set {wildcards.dataset}"
+    script:
+        "../workflow_scripts/generate_dataset.py"
+
+
+rule prepare_dataset:
+    input:
+        annotations=source_annotations,
+    output:
+        videos=DATASET,
+        class_labels=f"{RESULTS}/dataset/class_labels.json",
+        splits=f"{RESULTS}/dataset/splits.json",
+        ground_truth_train=f"{RESULTS}/dataset/ground_truth_train.json",
+        ground_truth_val=f"{RESULTS}/dataset/ground_truth_val.json",
+        summary=f"{RESULTS}/dataset/summary.json",
+    params:
+        settings=settings_of("prepare_dataset"),
+    log:
+        f"{LOGS}/prepare_dataset.log",
+    benchmark:
+        f"{BENCHMARKS}/prepare_dataset.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Checking data set {wildcards.dataset} and drawing its splits"
+    script:
+        "../workflow_scripts/prepare_dataset.py"

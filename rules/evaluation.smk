@@ -1,0 +1,75 @@
+"""Metrics of pseudo-labels, frames and tracks."""
+
+
+rule evaluate_pseudo_labels:
+    input:
+        dataset=DATASET,
+        labels=shards(PSEUDO_LABEL_SHARD, "train"),
+        ground_truth=f"{RESULTS}/dataset/ground_truth_train.json",
+    output:
+        metrics=f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json",
+    params:
+        settings=settings_of("evaluate_pseudo_labels"),
+    log:
+        f"{LOGS}/evaluate_pseudo_labels/{labeller}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_pseudo_labels/{labeller}.tsv"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=120,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Scoring the pseudo-labels of {wildcards.labeller} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/evaluate_pseudo_labels.py"
+
+
+rule evaluate_frames:
+    input:
+        dataset=DATASET,
+        predictions=shards(PREDICTION_SHARD, "val"),
+        ground_truth=f"{RESULTS}/dataset/ground_truth_val.json",
+    output:
+        metrics=f"{ROUND}/frame_metrics.json",
+    params:
+        settings=settings_of("evaluate_frames"),
+    log:
+        f"{LOGS}/evaluate_frames/{labeller}/{segmenter}/round-{round}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_frames/{labeller}/{segmenter}/round-{round}.tsv"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=120,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Scoring the masks of {wildcards.segmenter}, round {wildcards.round}, on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/evaluate_frames.py"
+
+
+rule evaluate_video:
+    input:
+        tracks=f"{ROUND}/{{tracker}}/tracks.json",
+        ground_truth=f"{RESULTS}/dataset/ground_truth_val.json",
+    output:
+        metrics=f"{ROUND}/{{tracker}}/metrics.json",
+    params:
+        settings=settings_of("evaluate_video"),
+    log:
+        f"{LOGS}/evaluate_video/{labeller}/{segmenter}/round-{round}/{tracker}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_video/{labeller}/{segmenter}/round-{round}/{tracker}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Scoring the tracks of {wildcards.tracker} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/evaluate_video.py"

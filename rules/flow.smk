@@ -1,0 +1,24 @@
+"""Optical flow of every shard of videos."""
+
+
+rule extract_flow:
+    input:
+        dataset=DATASET,
+    output:
+        shard=FLOW_SHARD,
+    params:
+        settings=settings_of("extract_flow"),
+    log:
+        f"{LOGS}/extract_flow/{flow}/{shard}.log",
+    benchmark:
+        f"{BENCHMARKS}/extract_flow/{flow}/{shard}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Optical flow of {wildcards.dataset}, shard {wildcards.shard}"
+    script:
+        "../workflow_scripts/extract_flow.py"

@@ -1,0 +1,59 @@
+"""The result file of the configured pipeline, and the report page."""
+
+
+rule publish_tracks:
+    input:
+        tracks=final_round(f"{ROUND}/{{tracker}}/tracks.json"),
+    output:
+        tracks="results/{dataset}_vis.json",
+    log:
+        f"{LOGS}/publish_tracks.log",
+    benchmark:
+        f"{BENCHMARKS}/publish_tracks.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Result file of {wildcards.dataset}"
+    script:
+        "../workflow_scripts/publish_tracks.py"
+
+
+rule make_report:
+    input:
+        dataset=DATASET,
+        ground_truth=f"{RESULTS}/dataset/ground_truth_val.json",
+        flow=final_round(FLOW_SHARD),
+        cams=final_round(CAM_SHARD),
+        pseudo_labels=final_round(PSEUDO_LABEL_SHARD),
+        predictions=final_round(PREDICTION_SHARD),
+        tracks=final_round(f"{ROUND}/{{tracker}}/tracks.json"),
+        metrics=final_round(f"{ROUND}/{{tracker}}/metrics.json"),
+        frame_metrics=each_round(f"{ROUND}/frame_metrics.json"),
+        pseudo_label_metrics=each_labeller(f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json"),
+        cam_records=f"{RESULTS}/cam/training.jsonl",
+        labeller_records=each_labeller(f"{RESULTS}/{{labeller}}/training.jsonl"),
+        segmenter_records=each_round(f"{ROUND}/training.jsonl"),
+    output:
+        page="results/{dataset}_report.html",
+    params:
+        settings=settings_of("make_report"),
+        pipeline=pipeline_settings,
+        benchmarks=BENCHMARKS,
+    log:
+        f"{LOGS}/make_report.log",
+    benchmark:
+        f"{BENCHMARKS}/make_report.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Report of {wildcards.dataset}"
+    script:
+        "../workflow_scripts/make_report.py"

@@ -1,0 +1,55 @@
+"""Stage 2 and self-training: Mask R-CNN with MaskConsist, and its predictions."""
+
+
+rule train_maskconsist:
+    input:
+        dataset=DATASET,
+        labels=labels_of_round,
+        flow=shards(FLOW_SHARD, "train"),
+        cam_weights=f"{RESULTS}/cam/weights.pt",
+    output:
+        weights=f"{ROUND}/weights.pt",
+        records=f"{ROUND}/training.jsonl",
+    params:
+        settings=settings_of("train_maskconsist"),
+        checkpoints=f"{ROUND}/training",
+    log:
+        f"{LOGS}/train_maskconsist/{labeller}/{segmenter}/round-{round}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_maskconsist/{labeller}/{segmenter}/round-{round}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=2880,
+        gpu=1,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Training {wildcards.segmenter} on {wildcards.labeller} labels of {wildcards.dataset}, round {wildcards.round}"
+    script:
+        "../workflow_scripts/train_maskconsist.py"
+
+
+rule predict_masks:
+    input:
+        dataset=DATASET,
+        weights=f"{ROUND}/weights.pt",
+    output:
+        shard=PREDICTION_SHARD,
+    params:
+        settings=settings_of("predict_masks"),
+    log:
+        f"{LOGS}/predict_masks/{labeller}/{segmenter}/round-{round}/{shard}.log",
+    benchmark:
+        f"{BENCHMARKS}/predict_masks/{labeller}/{segmenter}/round-{round}/{shard}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=480,
+        gpu=1,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Masks of {wildcards.segmenter}, round {wildcards.round}, on {wildcards.dataset}, shard {wildcards.shard}"
+    script:
+        "../workflow_scripts/predict_masks.py"

@@ -1,0 +1,26 @@
+"""Masks per frame → tracks per video."""
+
+
+rule track_instances:
+    input:
+        dataset=DATASET,
+        predictions=shards(PREDICTION_SHARD, "val"),
+        flow=shards(FLOW_SHARD, "val"),
+    output:
+        tracks=f"{ROUND}/{{tracker}}/tracks.json",
+    params:
+        settings=settings_of("track_instances"),
+    log:
+        f"{LOGS}/track_instances/{labeller}/{segmenter}/round-{round}/{tracker}.log",
+    benchmark:
+        f"{BENCHMARKS}/track_instances/{labeller}/{segmenter}/round-{round}/{tracker}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    conda:
+        "../envs/wsvis.yaml"
+    message:
+        "Tracking with {wildcards.tracker} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/track_instances.py"
