@@ -21,9 +21,7 @@ from wsvis_core.flowirn.paths import (
 )
 
 
-@pytest.mark.parametrize(
-    ("direction", "points"), [((0, 3), 4), ((1, 1), 4), ((1, -1), 4), ((1, 2), 6), ((1, 3), 8)]
-)
+@pytest.mark.parametrize(("direction", "points"), [((0, 3), 4), ((1, 1), 4), ((1, -1), 4), ((1, 2), 6), ((1, 3), 8)])
 def test_path_lengths_golden_b1(direction: tuple[int, int], points: int) -> None:
     assert len(path_offsets(direction)) == points
     assert {(0, 0), direction} <= set(path_offsets(direction))

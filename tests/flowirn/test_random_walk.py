@@ -56,13 +56,9 @@ def test_matrix_equals_the_dense_one_and_is_sparse() -> None:
 def test_columns_sum_to_one_and_the_walk_is_convex(height: int, width: int, radius: int, seed: int) -> None:
     boundary = random_boundary(height, width, seed)
     matrix = transposed_transition_matrix(boundary, radius=radius, beta=10)
-    torch.testing.assert_close(
-        matrix.to_dense().sum(dim=1), torch.ones(height * width, dtype=boundary.dtype)
-    )
+    torch.testing.assert_close(matrix.to_dense().sum(dim=1), torch.ones(height * width, dtype=boundary.dtype))
     constant = torch.full((1, height, width), 0.7, dtype=boundary.dtype) / (1 - boundary)
-    torch.testing.assert_close(
-        random_walk(constant, boundary, radius=radius), torch.full_like(constant, 0.7)
-    )
+    torch.testing.assert_close(random_walk(constant, boundary, radius=radius), torch.full_like(constant, 0.7))
 
 
 def test_a_closed_wall_stops_the_walk() -> None:

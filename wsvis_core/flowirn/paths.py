@@ -51,10 +51,7 @@ def half_plane_directions(radius: float) -> tuple[Offset, ...]:
     limit = reach(radius)
     rightwards = [(0, dx) for dx in range(1, limit + 1)]
     downwards = [
-        (dy, dx)
-        for dy in range(1, limit + 1)
-        for dx in range(-limit, limit + 1)
-        if dx * dx + dy * dy < radius * radius
+        (dy, dx) for dy in range(1, limit + 1) for dx in range(-limit, limit + 1) if dx * dx + dy * dy < radius * radius
     ]
     return tuple(rightwards + downwards)
 
