@@ -1,0 +1,196 @@
+"""The sections of the report, each from its part of ReportInputs to HTML; an empty part says that it is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import yaml
+
+from wsvis_core.visualization.inputs import Metrics, ReportInputs
+from wsvis_core.visualization.markup import (
+    MISSING,
+    bar,
+    duration,
+    escape,
+    fraction,
+    metric,
+    metric_table,
+    number,
+    table,
+)
+from wsvis_core.visualization.plots import Chart, precision_recall_chart, scalar_charts
+from wsvis_core.visualization.strips import LAYERS, made_layers, strip_html
+
+SIZES = {"small": ("S", ""), "medium": ("M", " checked"), "large": ("L", "")}
+
+
+def headline(inputs: ReportInputs) -> str:
+    """The few numbers a reader came for, largest first on the page."""
+    cards = [
+        _card("Video AP50", "AP50", inputs.video_metrics, "tracked masks, whole videos"),
+        _card("Video mAP", "mAP", inputs.video_metrics, "mean over IoU .50 to .95"),
+        _card("Frame AP50", "AP50", inputs.frame_metrics, "masks of single frames"),
+    ]
+    for name, metrics in inputs.pseudo_labels.items():
+        cards.append(_card(f"Pseudo-label AP50, {name}", "AP50", metrics, "training labels of stage 1"))
+    return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def metrics_section(inputs: ReportInputs) -> str:
+    """Video, frame, pseudo-label and per-category tables, and precision over recall where there is any."""
+    whole = {"video": inputs.video_metrics, "frame": inputs.frame_metrics}
+    main = {name: values for name, values in whole.items() if values}
+    parts = [
+        metric_table("Held-out videos and frames", main, head_of_rows="level")
+        if main
+        else _empty("No video or frame metrics: the data set has no ground truth, or evaluation has not run."),
+        metric_table("Pseudo-labels on the training frames", inputs.pseudo_labels, head_of_rows="labeller")
+        if inputs.pseudo_labels
+        else _empty("No pseudo-label metrics."),
+        metric_table("Per category, best first", by_quality(inputs.categories), head_of_rows="category")
+        if inputs.categories
+        else _empty("No per-category metrics."),
+    ]
+    chart = precision_recall_chart(inputs.precision_recall)
+    if chart is not None:
+        parts.append(_chart(chart))
+    return f'<div class="tables">{"".join(parts)}</div>'
+
+
+def by_quality(categories: Mapping[str, Metrics]) -> dict[str, Metrics]:
+    """The categories sorted by their first metric, best first, unknown last, ties in the given order."""
+
+    def rank(item: tuple[str, Metrics]) -> float:
+        first = next(iter(item[1].items()), None)
+        value = None if first is None else fraction(*first)
+        return 1.0 if value is None else -value
+
+    return dict(sorted(categories.items(), key=rank))
+
+
+def training_section(scalars: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """The curves of every training stage as small multiples."""
+    if not scalars:
+        return _empty("No training records.")
+    parts = []
+    for stage, records in scalars.items():
+        charts = scalar_charts(stage, records)
+        body = "".join(map(_chart, charts)) or _empty("No records of this stage.")
+        last = max((int(record.get("iteration", 0)) for record in records), default=0)
+        note = f"{number(last)} iterations" if last else ""
+        parts.append(
+            f'<section class="stage"><header><h3>{escape(stage)}</h3><p class="note">{note}</p></header>'
+            f'<div class="charts">{body}</div></section>'
+        )
+    return "".join(parts)
+
+
+def videos_section(inputs: ReportInputs) -> str:
+    """Switches for layers and picture size, then one contact sheet per video."""
+    if not inputs.strips:
+        return _empty("No videos were selected for this report.")
+    present = {key for strip in inputs.strips for key in made_layers(strip)}
+    layers = "".join(
+        f'<label><input type="checkbox" id="layer-{key}" checked> {escape(words)}</label>'
+        for key, words in LAYERS.items()
+        if key in present
+    )
+    sizes = "".join(
+        f'<label><input type="radio" name="size" id="size-{key}"{checked}> {words}</label>'
+        for key, (words, checked) in SIZES.items()
+    )
+    sheets = "".join(strip_html(strip, inputs.class_names) for strip in inputs.strips)
+    return (
+        f'<div class="switches"><fieldset><legend>Layers</legend>{layers}</fieldset>'
+        f"<fieldset><legend>Size</legend>{sizes}</fieldset></div>{sheets}"
+    )
+
+
+def run_section(inputs: ReportInputs) -> str:
+    """Split counts, cost per stage, and the settings folded away."""
+    counts = _count_table(inputs.split_counts) if inputs.split_counts else _empty("No counts of the data set's splits.")
+    costs = cost_table(inputs.stage_costs) if inputs.stage_costs else _empty("No benchmark files of the stages.")
+    text = yaml.safe_dump(_plain(inputs.settings), sort_keys=False, allow_unicode=True) if inputs.settings else ""
+    settings = (
+        f'<details><summary>Settings</summary><pre tabindex="0">{escape(text)}</pre></details>'
+        if text
+        else _empty("No settings.")
+    )
+    return f'<div class="tables">{counts}{costs}</div>{settings}'
+
+
+def cost_table(costs: Sequence[Mapping[str, object]]) -> str:
+    """Time and peak memory per rule, a bar against the longest rule, and a last row of totals."""
+    seconds = [_float(cost.get("seconds")) for cost in costs]
+    total = sum(value for value in seconds if value is not None)
+    longest = max((value for value in seconds if value is not None), default=0.0)
+    rows: dict[str, list[str]] = {}
+    for cost, value in zip(costs, seconds, strict=True):
+        time = MISSING if value is None else duration(value) + bar(value / longest if longest else 0.0)
+        rows[_unused(str(cost.get("rule", "?")), rows)] = [time, _memory(_float(cost.get("max_rss_mb")))]
+    peaks = [value for cost in costs if (value := _float(cost.get("max_rss_mb"))) is not None]
+    rows["all stages"] = [duration(total), _memory(max(peaks, default=None))]
+    return table("Cost per stage", ["time", "peak memory"], rows, head_of_rows="rule", kind="metrics costs")
+
+
+def facts_list(facts: Mapping[str, str]) -> str:
+    """Short facts of the run as one line of terms and values."""
+    if not facts:
+        return ""
+    entries = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    return f'<dl class="facts">{entries}</dl>'
+
+
+def _card(title: str, name: str, metrics: Metrics, note: str) -> str:
+    value = metrics.get(name)
+    share = fraction(name, value)
+    shown = f"<strong>{metric(name, value)}</strong>" if share is not None else '<strong class="none">–</strong>'
+    under = bar(share) if share is not None else bar(0)
+    note = note if share is not None else "not evaluated"
+    return f'<div class="card"><h3>{escape(title)}</h3>{shown}{under}<p class="note">{escape(note)}</p></div>'
+
+
+def _chart(chart: Chart) -> str:
+    if len(chart.series) == 1:
+        caption, keys = f"{escape(chart.title)} <b>{escape(chart.series[0].last)}</b>", ""
+    else:
+        caption = escape(chart.title)
+        entries = "".join(
+            f'<li style="--dot:{line.colour}">{escape(line.name)} <b>{escape(line.last)}</b></li>'
+            for line in chart.series
+        )
+        keys = f'<ul class="dots">{entries}</ul>'
+    return f'<figure class="chart"><figcaption>{caption}</figcaption>{chart.svg}{keys}</figure>'
+
+
+def _count_table(counts: Mapping[str, Mapping[str, int]]) -> str:
+    names = list(dict.fromkeys(name for row in counts.values() for name in row))
+    rows = {split: [number(row.get(name)) for name in names] for split, row in counts.items()}
+    return table("Data set splits", names, rows, head_of_rows="split", kind="metrics")
+
+
+def _empty(text: str) -> str:
+    return f'<p class="empty">{escape(text)}</p>'
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _memory(megabytes: float | None) -> str:
+    if megabytes is None:
+        return MISSING
+    return f"{megabytes / 1024:.1f} GiB" if megabytes >= 1024 else f"{megabytes:.0f} MiB"
+
+
+def _unused(name: str, rows: Mapping[str, object]) -> str:
+    count = sum(1 for other in rows if other == name or other.startswith(f"{name} ("))
+    return name if count == 0 else f"{name} ({count + 1})"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, int | float | str | bool | None) else str(value)
