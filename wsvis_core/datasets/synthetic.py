@@ -8,6 +8,7 @@ motion, objects that enter, leave or rest, frames without objects and a one-fram
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,11 @@ def write_dataset(folder: Path, settings: SyntheticSettings, *, write_flow: bool
     ``train.json`` (uncompressed RLE on annotated frames), ``train/JPEGImages`` (annotated frames),
     ``train_all_frames/JPEGImages`` (all native frames), ``synthetic.json`` (settings, scenes, gaps) and, on request,
     ``exact_flow/<video>.npz`` with ``flow`` float32 (T-1,2,H,W) and ``visible`` bool (T-1,H,W).
+    An earlier generated set in the folder is replaced; a ``train.json`` that is not the generator's is refused.
     ``train.json`` is written last: without it the folder is not a data set.
     """
     annotation_file = folder / "train.json"
-    annotation_file.unlink(missing_ok=True)
+    _clear_folder(folder)
     videos: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     scenes: list[dict[str, Any]] = []
@@ -159,6 +161,20 @@ def write_dataset(folder: Path, settings: SyntheticSettings, *, write_flow: bool
     write_json(folder / "synthetic.json", info)
     write_json(annotation_file, _annotation_file(videos, annotations, settings))
     return {"videos": len(videos), "annotated_frames": sum(v["length"] for v in videos), "tracks": len(annotations)}
+
+
+def _clear_folder(folder: Path) -> None:
+    """Take away an earlier generated set, so that none of its frames is left; refuse to touch anybody else's data."""
+    annotation_file = folder / "train.json"
+    if annotation_file.exists() and not (folder / "synthetic.json").exists():
+        raise WsvisError(
+            f"{annotation_file} was not made by the generator (there is no synthetic.json beside it) and is kept;"
+            " give the generated data set a folder of its own"
+        )
+    annotation_file.unlink(missing_ok=True)
+    for frames in ("train/JPEGImages", "train_all_frames/JPEGImages"):
+        for video in sorted((folder / frames).glob("synthetic_[0-9][0-9][0-9][0-9]*")):
+            shutil.rmtree(video)
 
 
 def _write_frames(

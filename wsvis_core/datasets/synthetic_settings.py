@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +52,16 @@ class SyntheticSettings:
 
     def __post_init__(self) -> None:
         _check_settings(self)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> SyntheticSettings:
+        """Settings from a config block (lists become tuples); an unknown key is an error that names the nearest."""
+        known = [item.name for item in fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+                raise WsvisError(f"synthetic data set: unknown setting {key!r}, the nearest known one is {near!r}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     @property
     def native_frames(self) -> int:

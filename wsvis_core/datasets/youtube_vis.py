@@ -244,7 +244,14 @@ class _AllFrames:
         parent = str(path.parent)
         if parent not in self.listings:
             self.listings[parent] = self._list(parent, report)
-        return self.listings[parent].get((index, path.suffix.lower()))
+        found = self.listings[parent].get((index, path.suffix.lower()))
+        if found is not None:
+            try:
+                resolve_inside(self.folder, found)
+            except FrameFileError as error:
+                report(error)
+                return None
+        return found
 
     def _list(self, parent: str, report: Callable[[FrameFileError], None]) -> dict[tuple[int, str], str]:
         try:
