@@ -1,0 +1,34 @@
+"""Track: one object through a video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wsvis_core.storage.rle import Rle
+
+
+@dataclass(frozen=True)
+class Track:
+    """One object through a video of T frames.
+
+    category is a class index 0..C-1 (not a data set id) · score ranks the track within its video ·
+    segmentations T compressed RLEs at the original frame size, None where the object is absent ·
+    frame_scores T detection scores, None where absent.
+    """
+
+    category: int
+    score: float
+    segmentations: tuple[Rle | None, ...]
+    frame_scores: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.segmentations) != len(self.frame_scores):
+            raise ValueError(f"{len(self.segmentations)} masks but {len(self.frame_scores)} frame scores")
+
+    def __len__(self) -> int:
+        return len(self.segmentations)
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Indices of the frames in which the object has a mask, ascending."""
+        return tuple(t for t, mask in enumerate(self.segmentations) if mask is not None)
