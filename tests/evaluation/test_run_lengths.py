@@ -1,0 +1,59 @@
+"""Run lengths of compressed RLEs against the plain decoder and on broken text."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsvis_core.evaluation.run_lengths import wrong_totals
+from wsvis_core.storage.rle import encode_mask
+
+
+def slow_runs(text):
+    """The runs of a compressed RLE, one character at a time."""
+    runs, p = [], 0
+    while p < len(text):
+        value, digit, more = 0, 0, True
+        while more:
+            code = ord(text[p]) - 48
+            value |= (code & 31) << (5 * digit)
+            more, p, digit = bool(code & 32), p + 1, digit + 1
+            if not more and code & 16:
+                value |= -1 << (5 * digit)
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+    return runs
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
+def test_right_masks_pass(seed, count):
+    rng = np.random.default_rng(seed)
+    masks = [rng.random(rng.integers(1, 90, 2)) < rng.random() ** 3 for _ in range(count)]
+    assert wrong_totals([encode_mask(mask) for mask in masks]) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text("0123456789:;<=>?@ABCDE", min_size=1, max_size=8), min_size=1, max_size=6))
+def test_any_text_against_the_slow_decoder(texts):
+    rles = [{"size": [3, 5], "counts": text} for text in texts]
+    bad = [i for i, text in enumerate(texts) if sum(slow_runs(text)) != 15 or min(slow_runs(text)) < 0]
+    assert wrong_totals(rles) == bad
+
+
+def test_broken_ones_are_found():
+    right = {"size": [4, 6], "counts": "H"}  # one run of 24
+    assert slow_runs("d0") == [20]
+    short = {"size": [4, 6], "counts": "d0"}
+    long = {"size": [4, 6], "counts": b"l0"}
+    endless = {"size": [4, 6], "counts": "P" * 30 + "0"}
+    assert wrong_totals([{"size": [4, 6], "counts": "h0"}, short, long, endless]) == [1, 2, 3]
+    assert wrong_totals([right]) == [0]
+    assert wrong_totals([]) == []
+
+
+def test_many_chunks():
+    rng = np.random.default_rng(0)
+    rles = [encode_mask(rng.random((60, 60)) < 0.5) for _ in range(120)]
+    rles[100] = dict(rles[100], size=[60, 61])
+    assert wrong_totals(rles) == [100]
