@@ -121,12 +121,6 @@ class IRNet(nn.Module):
         """Parameters at ten times the base learning rate."""
         return self.displacement_branch.parameters()
 
-    def trained_state(self) -> dict[str, Tensor]:
-        """The state dict without a backbone that was not trained: what a checkpoint has to keep."""
-        state = self.state_dict()
-        kept = {name: value for name, value in state.items() if not name.startswith("backbone.")}
-        return state if self.train_backbone else kept
-
 
 def scaled_channels(count: int, groups: int, width: float) -> int:
     """`count * width` as the nearest multiple of `groups`, at least `groups`."""
