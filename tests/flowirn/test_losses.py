@@ -271,6 +271,24 @@ def test_unknown_choices_are_named(options: dict[str, Any], message: str) -> Non
         flow_boundary_loss(torch.ones(1, 4, 5, 10), torch.zeros(1, 2, 6, 12), radius=2, **options)
 
 
+@pytest.mark.parametrize("pair_cost", ["endpoint", "path_max"])
+def test_mirrored_input_gives_mirrored_pairs(pair_cost: Any) -> None:
+    boundary = torch.rand(1, 9, 14, generator=generator(1))
+    flow = torch.randn(1, 2, 9, 14, generator=generator(2))
+    mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0]).view(2, 1, 1)
+    alpha, alpha_mirrored = (pair_affinity(b, 4) for b in (boundary, boundary.flip(-1)))
+    g, g_mirrored = (
+        gradient_differences(*flow_gradient(f, difference="central"), radius=4, pair_cost=pair_cost)[0]
+        for f in (flow, mirrored)
+    )
+    directions = ordered_directions(4)
+    for position, (dy, dx) in enumerate(directions):
+        if dy > 0:  # a horizontal pair's mirror image starts at its other end
+            other = directions.index((dy, -dx))
+            assert torch.equal(alpha_mirrored[:, other].flip(-1), alpha[:, position])
+            torch.testing.assert_close(g_mirrored[:, other].flip(-1), g[:, position])
+
+
 def test_the_toy_of_the_flow_boundary_loss_golden_b5() -> None:
     """40 x 40 cells, a motion step at column 20, only Eq. 3: who forms a boundary (appendix B.5)."""
     cases = [("endpoint", 10.0), ("endpoint", 4.0), ("path_max", 3.0), ("path_max", 4.0)]
