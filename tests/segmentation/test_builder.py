@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from wsvis_core.backbones import build_backbone
+from wsvis_core.errors import WsvisError
+from wsvis_core.segmentation import SegmenterOptions, build_segmenter
+from wsvis_core.segmentation.builder import freeze_backbone
+
+
+def learning_parts(backbone):
+    return {name.split(".")[0] for name, p in backbone.named_parameters() if p.requires_grad}
+
+
+def test_defaults_are_the_papers():
+    options = SegmenterOptions()
+    assert (options.fpn_channels, options.representation_size, options.mask_layers) == (256, 1024, 4)
+    assert options.anchor_sizes == ((32,), (64,), (128,), (256,), (512,))
+    assert (options.score_threshold, options.nms_threshold, options.max_detections) == (0.05, 0.5, 100)
+    assert options.rpn_iou == (0.3, 0.7) and options.post_nms == (1000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("stages", "parts"),
+    [(0, set()), (3, {"layer2", "layer3", "layer4"}), (5, {"conv1", "layer1", "layer2", "layer3", "layer4"})],
+)
+def test_frozen_stages_and_norms(stages, parts):
+    backbone = build_backbone("resnet18", output_stride=32)
+    freeze_backbone(backbone, stages)
+    assert learning_parts(backbone) == parts
+    assert not any(p.requires_grad for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)
+                   for p in m.parameters())  # fmt: skip
+
+
+def test_group_norms_of_a_small_backbone_learn():
+    backbone = build_backbone("resnet_tiny", output_stride=16)
+    freeze_backbone(backbone, 5)
+    assert all(p.requires_grad for p in backbone.parameters())
+
+
+def test_statistics_of_batch_norms_stay(sizes):
+    backbone = build_backbone("resnet18", output_stride=32, norm="frozen_batch")
+    segmenter = build_segmenter(backbone, 2, **sizes).train()
+    norms = [m for m in segmenter.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and not any(m.training for m in norms) and segmenter.training
+    before = [m.running_mean.clone() for m in norms]
+    segmenter.encode([torch.randint(0, 255, (3, 40, 50))])
+    assert all(torch.equal(a, m.running_mean) for a, m in zip(before, norms, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "message"),
+    [
+        ({"anchor_sizes": (32, 64)}, 3, r"anchor_sizes has 2 entries but the pyramid has 5 levels \(strides 4, 8"),
+        ({"trainable_stages": 6}, 3, r"trainable_stages 6 is not in 0\.\.5"),
+        ({"head_norm": "batch"}, 3, "head_norm 'batch' is not one of none, group"),
+        ({}, 0, "a segmenter needs at least 1 class, got 0"),
+    ],
+)
+def test_impossible_sizes_are_refused(sizes, options, classes, message):
+    with pytest.raises(WsvisError, match=message):
+        build_segmenter(build_backbone("resnet_tiny", output_stride=16), classes, **(sizes | options))
+
+
+def test_resnet50_has_the_usual_pyramid():
+    segmenter = build_segmenter(build_backbone("resnet50", output_stride=32, norm="constant_batch"), 40)
+    assert segmenter.level_strides == (4, 8, 16, 32, 64)
+    assert not any("layer1" in n for n, p in segmenter.backbone.named_parameters() if p.requires_grad)
+    state = segmenter.encode([torch.zeros(3, 60, 90)])
+    assert [tuple(f.shape[-2:]) for f in state.features.values()] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
