@@ -84,15 +84,15 @@ def test_category_by_summed_score_or_majority():
     frames = [frame((place, 0, 0.9)), frame((place, 1, 0.3)), frame((place, 1, 0.3))]
     flows = [None, None]
     assert track_video(frames, flows)[0].category == 0
-    assert track_video(frames, flows, category_vote="majority")[0].category == 1
+    assert track_video(frames, flows, category="majority")[0].category == 1
     tie = [frame((place, 3, 0.5)), frame((place, 1, 0.5))]
-    assert track_video(tie, [None], category_vote="majority")[0].category == 1
+    assert track_video(tie, [None], category="majority")[0].category == 1
 
 
 def test_video_score_can_count_the_length():
     frames = [frame(((0, 0, 9, 9), 0, 0.8)), frame(), frame(), frame()]
     assert track_video(frames, [None] * 3)[0].score == pytest.approx(0.8)
-    assert track_video(frames, [None] * 3, video_score="mean_times_length")[0].score == pytest.approx(0.2)
+    assert track_video(frames, [None] * 3, length_weighted_score=True)[0].score == pytest.approx(0.2)
 
 
 def test_low_scores_and_empty_masks_are_left_out():

@@ -141,6 +141,8 @@ def rle_problem(rle: Any) -> str | None:
 
 
 def _is_id(value: Any) -> bool:
+    if type(value) is int:  # the ordinary case first: a large file has millions
+        return value >= 1
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 

@@ -13,7 +13,6 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from wsvis_core.flow.warp import resize_flow, warp_masks
-from wsvis_core.mask_ops import mask_iou
 from wsvis_core.storage.rle import Rle
 from wsvis_core.tracking.overlap import OverlapMeasure, rle_overlaps
 
@@ -69,13 +68,21 @@ def match_masks(
     """
     if len(forward) == 0 or len(masks) == 0:
         return []
-    overlaps = mask_iou(forward, masks).numpy().astype(np.float64)
+    overlaps = _ious(forward, masks)
     if assignment == "hungarian":
         rows, columns = linear_sum_assignment(overlaps, maximize=True)
         pairs = list(zip(rows.tolist(), columns.tolist(), strict=True))
     else:
         pairs = _greedy_pairs(overlaps)
     return sorted((a, b) for a, b in pairs if overlaps[a, b] > threshold)
+
+
+def _ious(a: Tensor, b: Tensor) -> np.ndarray:
+    """Mask IoU of every pair (N,M) float64, 0 where both are empty; each mask is converted to float32 once."""
+    left, right = a.flatten(1).float(), b.flatten(1).float()
+    shared = left @ right.T
+    union = left.sum(1)[:, None] + right.sum(1)[None, :] - shared
+    return (shared / union.clamp(min=1)).numpy().astype(np.float64)
 
 
 def _greedy_pairs(overlaps: np.ndarray) -> list[Link]:

@@ -36,7 +36,7 @@ Trajectory = tuple[Tracklet, ...]
 class UnovostOptions:
     """What `track_video` takes besides its data. Defaults: the published values, with our repairs (§5.2)."""
 
-    score_threshold: float = 0.05  # proposals below are not used
+    min_score: float = 0.05  # proposals below are not used
     overlap_threshold: float = 0.2  # of two proposals of a frame that overlap this much, the better stays
     overlap_measure: OverlapMeasure = "iou"
     link_threshold: float = 0.05  # least IoU of a flow link (exclusive)
@@ -50,8 +50,8 @@ class UnovostOptions:
     appearance_weight: float = 0.1
     max_tracks: int = 20
     ranking: Literal["score", "published"] = "score"  # published: mean of (score × frames so far)
-    category_vote: Literal["score_sum", "majority"] = "score_sum"
-    video_score: Literal["mean", "mean_times_length"] = "mean"
+    category: Literal["summed_score", "majority"] = "summed_score"
+    length_weighted_score: bool = False  # multiply the mean score by the share of the video
     per_class: bool = False  # track every class by itself; max_tracks then counts per class
     second_hypothesis: bool = False  # export each track again with its second-best class
 
@@ -134,7 +134,7 @@ def _track_together(
 
 def _clean(frame: EncodedInstances, options: UnovostOptions) -> EncodedInstances:
     """The proposals of a frame that are good enough, not empty, and do not overlap; best score first."""
-    usable = (frame.scores >= options.score_threshold) & (rle_areas(frame.rles) > 0)
+    usable = (frame.scores >= options.min_score) & (rle_areas(frame.rles) > 0)
     frame = _select(frame, np.flatnonzero(usable).tolist())
     kept = remove_overlaps(
         frame.rles, frame.scores, threshold=options.overlap_threshold, measure=options.overlap_measure
@@ -198,10 +198,10 @@ def _places(trajectory: Trajectory) -> list[tuple[int, int]]:
 def _to_track(trajectory: Trajectory, proposals: Sequence[EncodedInstances], options: UnovostOptions) -> Track:
     """The track of a trajectory, with its elected category and its video score."""
     places = _places(trajectory)
-    votes = _votes(places, proposals, options.category_vote)
+    votes = _votes(places, proposals, options.category)
     scores = [float(proposals[t].scores[i]) for t, i in places]
     score = math.fsum(scores) / len(scores)
-    if options.video_score == "mean_times_length":
+    if options.length_weighted_score:
         score *= len(places) / len(proposals)
     return _fill(max(votes, key=lambda c: (votes[c], -c)), score, places, proposals)
 
@@ -219,13 +219,13 @@ def _fill(category: int, score: float, places: list[tuple[int, int]], proposals:
 
 
 def _votes(
-    places: list[tuple[int, int]], proposals: Sequence[EncodedInstances], vote: str = "score_sum"
+    places: list[tuple[int, int]], proposals: Sequence[EncodedInstances], vote: str = "summed_score"
 ) -> dict[int, float]:
     """Summed score, or number of frames, of every class that the proposals at `places` have."""
     votes: dict[int, float] = {}
     for t, i in places:
         category = int(proposals[t].classes[i])
-        weight = float(proposals[t].scores[i]) if vote == "score_sum" else 1.0
+        weight = float(proposals[t].scores[i]) if vote == "summed_score" else 1.0
         votes[category] = votes.get(category, 0.0) + weight
     return votes
 
