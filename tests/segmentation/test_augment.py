@@ -89,6 +89,15 @@ def test_instances_that_vanish_are_dropped():
     assert resize_instances(InstanceSet.empty(40, 40), (10, 10)).size == (10, 10)
 
 
+def test_resizing_keeps_appearance():
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    masks[1, 2:6, 2:6] = True
+    classes, scores = torch.tensor([0, 1]), torch.tensor([0.2, 0.9])
+    found = InstanceSet(masks, torch.zeros(2, 4), classes, scores, torch.eye(2))
+    for size in ((8, 8), (16, 16)):
+        assert resize_instances(found, size).appearance.tolist() == [[0.0, 1.0]]
+
+
 @pytest.mark.parametrize(
     ("size", "wanted"), [((720, 1280), (480, 853)), ((1024, 2048), (480, 960)), ((300, 3000), (133, 1333))]
 )

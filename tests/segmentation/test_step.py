@@ -28,7 +28,7 @@ class FakeSegmenter(nn.Module):
         sizes = tuple(tuple(image.shape[-2:]) for image in images)
         return DetectorState({"0": maps}, (maps,), (maps,), (torch.zeros(1, 4),), sizes)
 
-    def predict(self, state, *, with_appearance=False):
+    def predict(self, state, *, with_appearance=False, output_sizes=None):
         self.calls.append("predict")
         return self.predictions
 

@@ -86,6 +86,16 @@ def test_appearance_is_the_normalised_box_head_feature_of_the_final_boxes(segmen
         assert torch.allclose(item.appearance, wanted, atol=1e-5)
 
 
+def test_detections_can_be_pasted_into_a_larger_frame(segmenter, batch):
+    segmenter.eval()
+    state = segmenter.encode(batch[0][:1])
+    small, large = segmenter.predict(state)[0], segmenter.predict(state, output_sizes=[(96, 192)])[0]
+    assert large.size == (96, 192)
+    assert torch.allclose(large.boxes_xyxy, small.boxes_xyxy * torch.tensor([3.0, 2.0, 3.0, 2.0]))
+    share = large.masks.float().mean((1, 2)) / small.masks.float().mean((1, 2)).clamp(min=1e-6)
+    assert share.median().item() == pytest.approx(1, abs=0.2)
+
+
 def test_an_image_without_targets_is_background(segmenter, batch):
     images, labels, _ = batch
     none = [InstanceSet.empty(48, 64)] * 2
