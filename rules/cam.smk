@@ -7,20 +7,20 @@ rule train_cam:
     output:
         weights=f"{RESULTS}/cam/weights.pt",
         records=f"{RESULTS}/cam/training.jsonl",
-    params:
-        settings=settings_of("train_cam"),
-        checkpoints=f"{RESULTS}/cam/training",
     log:
         f"{LOGS}/train_cam.log",
     benchmark:
         f"{BENCHMARKS}/train_cam.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=720,
         gpu=1,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("train_cam"),
+        checkpoints=f"{RESULTS}/cam/training",
     message:
         "Training the frame classifier of {wildcards.dataset}"
     script:
@@ -33,19 +33,19 @@ rule extract_cam:
         weights=f"{RESULTS}/cam/weights.pt",
     output:
         shard=CAM_SHARD,
-    params:
-        settings=settings_of("extract_cam"),
     log:
-        f"{LOGS}/extract_cam/{shard}.log",
+        f"{LOGS}/extract_cam/{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/extract_cam/{shard}.tsv"
+        f"{BENCHMARKS}/extract_cam/{{shard}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=1,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("extract_cam"),
     message:
         "Class activation maps of {wildcards.dataset}, shard {wildcards.shard}"
     script:

@@ -2,21 +2,20 @@
 
 
 rule generate_dataset:
-    input:
     output:
         annotations="data/{dataset}/train.json",
-    params:
-        settings=settings_of("generate_dataset"),
     log:
         f"{LOGS}/generate_dataset.log",
     benchmark:
         f"{BENCHMARKS}/generate_dataset.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=1500,
         runtime=60,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("generate_dataset"),
     message:
         "Generating the videos of data set {wildcards.dataset}"
     script:
@@ -33,18 +32,18 @@ rule prepare_dataset:
         ground_truth_train=f"{RESULTS}/dataset/ground_truth_train.json",
         ground_truth_val=f"{RESULTS}/dataset/ground_truth_val.json",
         summary=f"{RESULTS}/dataset/summary.json",
-    params:
-        settings=settings_of("prepare_dataset"),
     log:
         f"{LOGS}/prepare_dataset.log",
     benchmark:
         f"{BENCHMARKS}/prepare_dataset.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 2
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("prepare_dataset"),
     message:
         "Checking data set {wildcards.dataset} and drawing its splits"
     script:

@@ -8,18 +8,18 @@ rule evaluate_pseudo_labels:
         ground_truth=f"{RESULTS}/dataset/ground_truth_train.json",
     output:
         metrics=f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json",
-    params:
-        settings=settings_of("evaluate_pseudo_labels"),
     log:
-        f"{LOGS}/evaluate_pseudo_labels/{labeller}.log",
+        f"{LOGS}/evaluate_pseudo_labels/{{labeller}}.log",
     benchmark:
-        f"{BENCHMARKS}/evaluate_pseudo_labels/{labeller}.tsv"
+        f"{BENCHMARKS}/evaluate_pseudo_labels/{{labeller}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=6000,
         runtime=120,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("evaluate_pseudo_labels"),
     message:
         "Scoring the pseudo-labels of {wildcards.labeller} on {wildcards.dataset}"
     script:
@@ -33,18 +33,18 @@ rule evaluate_frames:
         ground_truth=f"{RESULTS}/dataset/ground_truth_val.json",
     output:
         metrics=f"{ROUND}/frame_metrics.json",
-    params:
-        settings=settings_of("evaluate_frames"),
     log:
-        f"{LOGS}/evaluate_frames/{labeller}/{segmenter}/round-{round}.log",
+        f"{LOGS}/evaluate_frames/{{labeller}}/{{segmenter}}/round-{{round}}.log",
     benchmark:
-        f"{BENCHMARKS}/evaluate_frames/{labeller}/{segmenter}/round-{round}.tsv"
+        f"{BENCHMARKS}/evaluate_frames/{{labeller}}/{{segmenter}}/round-{{round}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=6000,
         runtime=120,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("evaluate_frames"),
     message:
         "Scoring the masks of {wildcards.segmenter}, round {wildcards.round}, on {wildcards.dataset}"
     script:
@@ -57,18 +57,18 @@ rule evaluate_video:
         ground_truth=f"{RESULTS}/dataset/ground_truth_val.json",
     output:
         metrics=f"{ROUND}/{{tracker}}/metrics.json",
-    params:
-        settings=settings_of("evaluate_video"),
     log:
-        f"{LOGS}/evaluate_video/{labeller}/{segmenter}/round-{round}/{tracker}.log",
+        f"{LOGS}/evaluate_video/{{labeller}}/{{segmenter}}/round-{{round}}/{{tracker}}.log",
     benchmark:
-        f"{BENCHMARKS}/evaluate_video/{labeller}/{segmenter}/round-{round}/{tracker}.tsv"
+        f"{BENCHMARKS}/evaluate_video/{{labeller}}/{{segmenter}}/round-{{round}}/{{tracker}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("evaluate_video"),
     message:
         "Scoring the tracks of {wildcards.tracker} on {wildcards.dataset}"
     script:

@@ -6,18 +6,18 @@ rule extract_flow:
         dataset=DATASET,
     output:
         shard=FLOW_SHARD,
-    params:
-        settings=settings_of("extract_flow"),
     log:
-        f"{LOGS}/extract_flow/{flow}/{shard}.log",
+        f"{LOGS}/extract_flow/{{flow}}/{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/extract_flow/{flow}/{shard}.tsv"
+        f"{BENCHMARKS}/extract_flow/{{flow}}/{{shard}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=240,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("extract_flow"),
     message:
         "Optical flow of {wildcards.dataset}, shard {wildcards.shard}"
     script:

@@ -8,18 +8,18 @@ rule make_label_maps:
         flow=same_shard_of_flow,
     output:
         shard=LABEL_MAP_SHARD,
-    params:
-        settings=settings_of("make_label_maps"),
     log:
-        f"{LOGS}/make_label_maps/{labeller}/{shard}.log",
+        f"{LOGS}/make_label_maps/{{labeller}}/{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/make_label_maps/{labeller}/{shard}.tsv"
+        f"{BENCHMARKS}/make_label_maps/{{labeller}}/{{shard}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=240,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("make_label_maps"),
     message:
         "Label maps of {wildcards.labeller} on {wildcards.dataset}, shard {wildcards.shard}"
     script:
@@ -35,20 +35,20 @@ rule train_flowirn:
     output:
         weights=f"{RESULTS}/{{labeller}}/weights.pt",
         records=f"{RESULTS}/{{labeller}}/training.jsonl",
-    params:
-        settings=settings_of("train_flowirn"),
-        checkpoints=f"{RESULTS}/{{labeller}}/training",
     log:
-        f"{LOGS}/train_flowirn/{labeller}.log",
+        f"{LOGS}/train_flowirn/{{labeller}}.log",
     benchmark:
-        f"{BENCHMARKS}/train_flowirn/{labeller}.tsv"
+        f"{BENCHMARKS}/train_flowirn/{{labeller}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=720,
         gpu=1,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("train_flowirn"),
+        checkpoints=f"{RESULTS}/{{labeller}}/training",
     message:
         "Training {wildcards.labeller} on {wildcards.dataset}"
     script:
@@ -63,19 +63,19 @@ rule make_pseudo_labels:
         flow=same_shard_of_flow,
     output:
         shard=PSEUDO_LABEL_SHARD,
-    params:
-        settings=settings_of("make_pseudo_labels"),
     log:
-        f"{LOGS}/make_pseudo_labels/{labeller}/{shard}.log",
+        f"{LOGS}/make_pseudo_labels/{{labeller}}/{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/make_pseudo_labels/{labeller}/{shard}.tsv"
+        f"{BENCHMARKS}/make_pseudo_labels/{{labeller}}/{{shard}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=480,
         gpu=1,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("make_pseudo_labels"),
     message:
         "Pseudo-labels of {wildcards.labeller} on {wildcards.dataset}, shard {wildcards.shard}"
     script:

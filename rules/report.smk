@@ -10,12 +10,12 @@ rule publish_tracks:
         f"{LOGS}/publish_tracks.log",
     benchmark:
         f"{BENCHMARKS}/publish_tracks.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=500,
         runtime=10,
-    conda:
-        "../envs/wsvis.yaml"
     message:
         "Result file of {wildcards.dataset}"
     script:
@@ -39,20 +39,20 @@ rule make_report:
         segmenter_records=each_round(f"{ROUND}/training.jsonl"),
     output:
         page="results/{dataset}_report.html",
-    params:
-        settings=settings_of("make_report"),
-        pipeline=pipeline_settings,
-        benchmarks=BENCHMARKS,
     log:
         f"{LOGS}/make_report.log",
     benchmark:
         f"{BENCHMARKS}/make_report.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=60,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("make_report"),
+        pipeline=pipeline_settings,
+        benchmarks=BENCHMARKS,
     message:
         "Report of {wildcards.dataset}"
     script:

@@ -10,20 +10,20 @@ rule train_maskconsist:
     output:
         weights=f"{ROUND}/weights.pt",
         records=f"{ROUND}/training.jsonl",
-    params:
-        settings=settings_of("train_maskconsist"),
-        checkpoints=f"{ROUND}/training",
     log:
-        f"{LOGS}/train_maskconsist/{labeller}/{segmenter}/round-{round}.log",
+        f"{LOGS}/train_maskconsist/{{labeller}}/{{segmenter}}/round-{{round}}.log",
     benchmark:
-        f"{BENCHMARKS}/train_maskconsist/{labeller}/{segmenter}/round-{round}.tsv"
+        f"{BENCHMARKS}/train_maskconsist/{{labeller}}/{{segmenter}}/round-{{round}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=2880,
         gpu=1,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("train_maskconsist"),
+        checkpoints=f"{ROUND}/training",
     message:
         "Training {wildcards.segmenter} on {wildcards.labeller} labels of {wildcards.dataset}, round {wildcards.round}"
     script:
@@ -36,19 +36,19 @@ rule predict_masks:
         weights=f"{ROUND}/weights.pt",
     output:
         shard=PREDICTION_SHARD,
-    params:
-        settings=settings_of("predict_masks"),
     log:
-        f"{LOGS}/predict_masks/{labeller}/{segmenter}/round-{round}/{shard}.log",
+        f"{LOGS}/predict_masks/{{labeller}}/{{segmenter}}/round-{{round}}/{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/predict_masks/{labeller}/{segmenter}/round-{round}/{shard}.tsv"
+        f"{BENCHMARKS}/predict_masks/{{labeller}}/{{segmenter}}/round-{{round}}/{{shard}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=480,
         gpu=1,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("predict_masks"),
     message:
         "Masks of {wildcards.segmenter}, round {wildcards.round}, on {wildcards.dataset}, shard {wildcards.shard}"
     script:

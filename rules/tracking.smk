@@ -8,18 +8,18 @@ rule track_instances:
         flow=shards(FLOW_SHARD, "val"),
     output:
         tracks=f"{ROUND}/{{tracker}}/tracks.json",
-    params:
-        settings=settings_of("track_instances"),
     log:
-        f"{LOGS}/track_instances/{labeller}/{segmenter}/round-{round}/{tracker}.log",
+        f"{LOGS}/track_instances/{{labeller}}/{{segmenter}}/round-{{round}}/{{tracker}}.log",
     benchmark:
-        f"{BENCHMARKS}/track_instances/{labeller}/{segmenter}/round-{round}/{tracker}.tsv"
+        f"{BENCHMARKS}/track_instances/{{labeller}}/{{segmenter}}/round-{{round}}/{{tracker}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../envs/wsvis.yaml"
+    params:
+        settings=settings_of("track_instances"),
     message:
         "Tracking with {wildcards.tracker} on {wildcards.dataset}"
     script:

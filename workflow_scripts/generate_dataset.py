@@ -7,4 +7,4 @@ from wsvis_core.job import job
 
 with job(snakemake.log[0], threads=snakemake.threads):
     settings = snakemake.params.settings["dataset"]["synthetic"]
-    write_dataset(Path(snakemake.output.annotations).parent, SyntheticSettings(**settings))
+    write_dataset(Path(snakemake.output.annotations).parent, SyntheticSettings.from_mapping(settings))

@@ -1,8 +1,8 @@
 """ResNet trunks behind one interface: five stage outputs with known channels and strides.
 
 Built from torchvision's own residual blocks, so torchvision state dicts load by name. `resnet_tiny` is a small
-trunk for training from scratch on small frames (the demo); it has group norm, since batch statistics frozen at
-initialisation would leave a network without normalisation.
+trunk for training from scratch on small frames (the demo): one 3×3 convolution per stage keeps its receptive field at
+55 pixels (larger ones spread class activation over the whole frame), and its batch norms learn.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ PIXEL_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What tells one ResNet from another: block type, blocks and widths per stage, stem width, norm."""
+    """What tells one ResNet from another: block type, blocks and widths per stage, stem kernel, public weights."""
 
     block: type[BasicBlock] | type[Bottleneck]
     blocks: tuple[int, int, int, int]
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     stem_kernel: int = 7
-    norm: str = "frozen_batch"
+    pretrained: bool = True
 
 
 ARCHITECTURES = {
     "resnet50": Architecture(Bottleneck, (3, 4, 6, 3)),
     "resnet34": Architecture(BasicBlock, (3, 4, 6, 3)),
     "resnet18": Architecture(BasicBlock, (2, 2, 2, 2)),
-    "resnet_tiny": Architecture(BasicBlock, (1, 1, 1, 1), (32, 48, 64, 96), stem_kernel=3, norm="group"),
+    "resnet_tiny": Architecture(Bottleneck, (1, 1, 1, 1), (16, 24, 32, 48), stem_kernel=3, pretrained=False),
 }
 
 
@@ -49,11 +49,7 @@ class _AffineFrozenBatchNorm(nn.BatchNorm2d):
         return super().train(False)
 
 
-def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(8, channels)
-
-
-NORMS = {"frozen_batch": _AffineFrozenBatchNorm, "constant_batch": FrozenBatchNorm2d, "group": _group_norm}
+NORMS = {"frozen_batch": _AffineFrozenBatchNorm, "constant_batch": FrozenBatchNorm2d, "batch": nn.BatchNorm2d}
 
 
 class Backbone(nn.Module):
@@ -109,23 +105,20 @@ def build_backbone(
     *,
     output_stride: int,
     weights: str = "none",
-    norm: str | None = None,
+    norm: str = "frozen_batch",
 ) -> Backbone:
     """A backbone by name, with the weights a config asks for.
 
     name: a key of ARCHITECTURES. output_stride 8, 16 or 32: later stages keep stride 1 (no dilation, as IRN does,
     §1.1). weights: "none" (PyTorch's initialisation), "torchvision" (ImageNet, downloaded by torchvision on first
     use because the config asks for it), or the path of a torchvision ResNet state dict (any float type).
-    norm: "frozen_batch" (IRN: running statistics, learnt affine), "constant_batch" (detection: nothing learnt),
-    "group"; default is the architecture's own.
+    norm: a key of NORMS; see `norm_for`.
     """
     if name not in ARCHITECTURES:
         raise WsvisError(f"backbone '{name}' is not one of {', '.join(sorted(ARCHITECTURES))}")
     if output_stride not in (8, 16, 32):
         raise WsvisError(f"output_stride {output_stride} is not one of 8, 16, 32")
     architecture = ARCHITECTURES[name]
-    if norm is None or architecture.norm == "group":
-        norm = architecture.norm
     strides = tuple(2 if 4 * 2**i <= output_stride else 1 for i in range(4))
     backbone = Backbone(architecture, (1, *strides[1:]), norm)
     if weights != "none":
@@ -133,12 +126,20 @@ def build_backbone(
     return backbone
 
 
+def norm_for(weights: str, pretrained_norm: str) -> str:
+    """The norm of a backbone that starts from `weights`: statistics that were never measured must learn.
+
+    pretrained_norm: "frozen_batch" (IRN: running statistics, learnt affine) or "constant_batch" (nothing learnt).
+    """
+    return "batch" if weights == "none" else pretrained_norm
+
+
 def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
     if weights != "torchvision":
         state = load_tensors(Path(weights))
         return state.get("backbone", state)
-    if name == "resnet_tiny":
-        raise WsvisError("torchvision has no weights for resnet_tiny; set the backbone weights to 'none'")
+    if not ARCHITECTURES[name].pretrained:
+        raise WsvisError(f"torchvision has no weights for {name}; set the backbone weights to 'none'")
     return torchvision.models.get_model(name, weights="IMAGENET1K_V1").state_dict()
 
 

@@ -30,8 +30,8 @@ class Section(BaseModel):
 class SplitSettings(Section):
     """Which videos are held out (algorithms.md §8.1)."""
 
-    mode: Literal["per_category", "all"] = Field(
-        "per_category", description="'per_category' draws held-out videos; 'all' uses every video for both"
+    mode: Literal["sampled", "all"] = Field(
+        "sampled", description="'sampled' draws held-out videos per category; 'all' uses every video for both"
     )
     val_per_category: Count = Field(10, description="held-out videos drawn of every category (paper: 10)")
     target_union: int | None = Field(None, ge=1, description="held-out videos in all; seeds are tried until it fits")
@@ -195,15 +195,23 @@ class MaskconsistSettings(Section):
     flip: Fraction = 0.5
     fpn_channels: Count = 256
     representation_size: Count = 1024
+    box_layers: Count = 2
+    box_pool_size: Count = 7
     mask_channels: Count = 256
     mask_layers: Count = 4
-    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
-    rpn_batch: Count = 256
-    roi_batch: Count = 512
-    pre_nms_train: Count = 2000
-    pre_nms_test: Count = 1000
-    post_nms_train: Count = 1000
-    post_nms_test: Count = 1000
+    mask_pool_size: Count = 14
+    head_norm: Literal["none", "group"] = Field("none", description="'group' for training from scratch")
+    anchor_sizes: tuple[int, ...] = Field((32, 64, 128, 256, 512), description="pixels, one per pyramid level")
+    roi_canonical_size: Positive = Field(224, description="pixels; boxes this large are read at stride 16")
+    rpn_batch: Count = Field(256, description="anchors sampled per image")
+    roi_batch: Count = Field(512, description="regions sampled per image")
+    pre_nms: tuple[int, int] = Field((2000, 1000), description="proposals before NMS (training, test)")
+    post_nms: tuple[int, int] = Field((1000, 1000), description="proposals after NMS (training, test)")
+    # Predictions made while training, as at test time (§3.2).
+    score_threshold: Fraction = 0.05
+    nms_threshold: Fraction = 0.5
+    max_detections: Count = 100
+    mask_threshold: Fraction = 0.5
     # MaskConsist itself; all off = plain Mask R-CNN.
     intra_frame: bool = True
     inter_frame: bool = True
@@ -216,10 +224,13 @@ class MaskconsistSettings(Section):
     min_candidate_score: Fraction = Field(0.0, description="predictions below it are not transferred")
     class_aware_iom: bool = True
     shared_matching: bool = False
+    merge_rule: Literal["union", "prediction", "warped", "intersection"] = "union"
     label_priority: Literal["area", "labels_first"] = "area"
+    fill_only: bool = Field(False, description="transferred labels only fill gaps of the stage-1 labels")
+    require_agreement: bool = Field(False, description="the target frame's own label must pass the gate too")
     growth_cap: float | None = Field(None, ge=1, description="largest union relative to its gating label")
     match_stride: Count = 1
-    max_detections: Count = Field(100, description="predictions per frame used for transfer")
+    empty_targets: Literal["drop", "keep"] = Field("drop", description="frames left without a target")
 
 
 class PredictionSettings(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsvis_core.backbones import Backbone, build_backbone
+from wsvis_core.backbones import Backbone, build_backbone, norm_for
 from wsvis_core.config import CamSettings
 
 
@@ -48,5 +48,6 @@ def build_cam_net(settings: CamSettings, num_classes: int, *, pretrained: bool) 
         settings.backbone,
         output_stride=settings.output_stride,
         weights=settings.backbone_weights if pretrained else "none",
+        norm=norm_for(settings.backbone_weights, "frozen_batch"),
     )
     return CamNet(backbone, num_classes, frozen_stages=settings.frozen_stages)

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from wsvis_core.evaluation.frames import FramePairs, FramePrediction, evaluate_frame_predictions, pair_frames
+from wsvis_core.evaluation.frames import (
+    SCORE_THRESHOLDS,
+    FramePairs,
+    FramePrediction,
+    evaluate_frame_predictions,
+    pair_frames,
+)
 from wsvis_core.evaluation.ground_truth import parse_ground_truth
 from wsvis_core.tracking.overlap import rle_areas, rle_ious
 
@@ -18,6 +24,7 @@ def evaluate_pseudo_labels(
     category_ids: Sequence[int],
     *,
     missed_iou: float = 0.1,
+    score_thresholds: Sequence[float] = SCORE_THRESHOLDS,
 ) -> dict[str, Any]:
     """Frame AP of pseudo-labels (all keys of `evaluate_frame_predictions`), plus `diagnostics` of their masks.
 
@@ -25,7 +32,7 @@ def evaluate_pseudo_labels(
     only. See `mask_diagnostics` for the diagnostics.
     """
     labels = list(pseudo_labels)
-    metrics = evaluate_frame_predictions(ground_truth, labels, category_ids)
+    metrics = evaluate_frame_predictions(ground_truth, labels, category_ids, score_thresholds=score_thresholds)
     pairs = pair_frames(parse_ground_truth(ground_truth), labels, category_ids)
     return metrics | {"diagnostics": mask_diagnostics(pairs, category_ids, missed_iou=missed_iou)}
 

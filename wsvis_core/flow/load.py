@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +42,10 @@ class FlowReader:
         stored = (torch.from_numpy(columns[name][index]).float() for name in ("forward", "backward"))
         forward, backward = (resize_flow(flow, size) for flow in stored)
         return forward, backward
+
+    def backward(self, video_id: int, index: int) -> np.ndarray:
+        """`F_{t+1→t}` between annotated frames as stored: (2,h,w) float32 in pixels of h×w."""
+        return self._shards.columns(video_id)["backward"][index].astype(np.float32)
 
     def pair_valid(self, video_id: int) -> list[bool]:
         """For every t < T−1: may frames t and t+1 be used as a pair (their native gap is small enough)?"""

@@ -1,4 +1,4 @@
-"""Train an IRNet on label maps and flow (§1.7–1.8, §2.2); one GPU at most, since IRN is known to collapse on several."""
+"""Train an IRNet on label maps and flow (§1.7–1.8, §2.2); on one GPU at most: IRN is known to collapse on several."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsvis_core.backbones import build_backbone
+from wsvis_core.backbones import build_backbone, norm_for
 from wsvis_core.config import FBoundSettings, FlowirnSettings
 from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.flow.warp import flip_flow_horizontal, resize_flow
 from wsvis_core.flowirn.flow_gradient import flow_at_cells
+from wsvis_core.flowirn.label_map_shards import LabelMapReader
 from wsvis_core.flowirn.losses import downsample_labels, flow_boundary_loss, irn_losses, pair_affinity
 from wsvis_core.flowirn.network import IRNet
 from wsvis_core.images import PAD_COLOUR, random_crop_window, resize_image, to_tensor
-from wsvis_core.flowirn.label_map_shards import LabelMapReader
 from wsvis_core.training.loop import Run, StepResult, finish, train
 from wsvis_core.training.randomness import batch_indices, batches_per_epoch, generator
 from wsvis_core.training.schedules import build_optimizer, polynomial
@@ -54,7 +54,8 @@ class IrnBatch:
 
 def build_irnet(settings: FlowirnSettings, *, weights: str) -> IRNet:
     """The network of a config; `weights` as in `build_backbone`."""
-    backbone = build_backbone(settings.backbone, output_stride=settings.output_stride, weights=weights)
+    norm = norm_for(settings.backbone_weights, "frozen_batch")
+    backbone = build_backbone(settings.backbone, output_stride=settings.output_stride, weights=weights, norm=norm)
     return IRNet(backbone, width=settings.branch_width, train_backbone=settings.train_backbone)
 
 

@@ -46,3 +46,8 @@ def batch_indices(count: int, batch_size: int, iteration: int, *key: int | str) 
 def batches_per_epoch(count: int, batch_size: int) -> int:
     """Full batches in `count` items, at least one."""
     return max(count // batch_size, 1)
+
+
+def torch_generator(*key: int | str) -> torch.Generator:
+    """A CPU torch generator named by a key."""
+    return torch.Generator().manual_seed(_entropy(key) % 2**63)

@@ -1,0 +1,30 @@
+"""Rule make_pseudo_labels: stage-1 instances of a shard of videos."""
+
+from pathlib import Path
+
+from wsvis_core.config import build_section
+from wsvis_core.datasets.sharding import shard_videos
+from wsvis_core.datasets.video import VideoDataset
+from wsvis_core.job import job, work_settings
+from wsvis_core.labellers.flowirn import build_flowirn_labeller
+from wsvis_core.labellers.infer import make_pseudo_labels
+
+settings = snakemake.params.settings
+with job(snakemake.log[0], threads=snakemake.threads) as device:
+    dataset = VideoDataset.load(Path(snakemake.input.dataset).parent)
+    labeller = build_flowirn_labeller(
+        dataset,
+        Path(snakemake.input.weights),
+        Path(snakemake.input.cams),
+        Path(snakemake.input.flow),
+        build_section("flowirn", settings["flowirn"]),
+        build_section("pseudo_labels", settings["pseudo_labels"]),
+        build_section("f_cam", settings["f_cam"]),
+        device,
+    )
+    make_pseudo_labels(
+        labeller,
+        shard_videos(dataset, snakemake.wildcards.shard, settings["shards"]),
+        Path(snakemake.output.shard),
+        digest_of=work_settings(settings, snakemake.input),
+    )

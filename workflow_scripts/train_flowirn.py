@@ -1,0 +1,22 @@
+"""Rule train_flowirn: the IRNet of a labeller variant."""
+
+from pathlib import Path
+
+from wsvis_core.config import build_section
+from wsvis_core.datasets.video import VideoDataset
+from wsvis_core.flowirn.train import train_flowirn
+from wsvis_core.job import job, training_run
+
+settings = snakemake.params.settings
+with job(snakemake.log[0], threads=snakemake.threads) as device:
+    train_flowirn(
+        VideoDataset.load(Path(snakemake.input.dataset).parent),
+        [Path(path) for path in snakemake.input.label_maps],
+        [Path(path) for path in snakemake.input.flow],
+        Path(snakemake.input.cam_weights),
+        build_section("flowirn", settings["flowirn"]),
+        build_section("f_bound", settings["f_bound"]),
+        training_run(snakemake, device),
+        Path(snakemake.output.weights),
+        Path(snakemake.output.records),
+    )

@@ -1,0 +1,23 @@
+"""Rule train_maskconsist: a segmenter, on pseudo-labels (round 0) or on the predictions of the round before."""
+
+from pathlib import Path
+
+from wsvis_core.config import build_section
+from wsvis_core.datasets.video import VideoDataset
+from wsvis_core.job import job, training_run
+from wsvis_core.segmentation.train import train_maskconsist
+
+settings = snakemake.params.settings
+self_training = build_section("self_training", settings["self_training"])
+with job(snakemake.log[0], threads=snakemake.threads) as device:
+    train_maskconsist(
+        VideoDataset.load(Path(snakemake.input.dataset).parent),
+        [Path(path) for path in snakemake.input.labels],
+        [Path(path) for path in snakemake.input.flow],
+        Path(snakemake.input.cam_weights),
+        build_section("maskconsist", settings["maskconsist"]),
+        None if snakemake.wildcards.round == "0" else self_training,
+        training_run(snakemake, device),
+        Path(snakemake.output.weights),
+        Path(snakemake.output.records),
+    )

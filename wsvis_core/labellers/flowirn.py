@@ -1,0 +1,70 @@
+"""IRN and flowIRN as a labeller: IRNet, (f-)CAM seeds, grouping and random walk (§1.9–1.10, §2.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from wsvis_core.cam.infer import CamReader
+from wsvis_core.config import FCamSettings, FlowirnSettings, PseudoLabelSettings
+from wsvis_core.datasets.video import Video, VideoDataset
+from wsvis_core.flow.load import FlowReader
+from wsvis_core.flowirn.instances import group_instances, predict_boundary_and_displacement
+from wsvis_core.flowirn.label_map_shards import f_cams
+from wsvis_core.flowirn.network import IRNet
+from wsvis_core.flowirn.train import build_irnet
+from wsvis_core.images import resize_image, to_tensor
+from wsvis_core.instances import InstanceSet
+from wsvis_core.storage.files import load_tensors
+
+
+@dataclass(frozen=True)
+class FlowIrnLabeller:
+    """Frames → instances with a trained IRNet."""
+
+    dataset: VideoDataset
+    network: IRNet
+    cams: CamReader
+    flow: FlowReader
+    settings: PseudoLabelSettings
+    f_cam: FCamSettings
+    device: torch.device
+
+    @torch.inference_mode()
+    def produce(self, video: Video, index: int) -> InstanceSet:
+        """Instances of one frame at its original size; empty for a frame without a class label."""
+        keys = self.cams.frame(video.id, index).keys
+        if len(keys) == 0:
+            return InstanceSet.empty(video.height, video.width)
+        size = self.cams.size(video.id)
+        image = to_tensor(resize_image(self.dataset.read_frame(video, index), size))
+        boundary, displacement = predict_boundary_and_displacement(self.network, image.to(self.device))
+        seeds, _ = f_cams(self.cams, self.flow, video, index, self.f_cam)
+        return group_instances(
+            boundary,
+            displacement,
+            seeds.to(self.device),
+            torch.from_numpy(keys).to(self.device),
+            size,
+            (video.height, video.width),
+            **self.settings.model_dump(),
+        ).to("cpu")
+
+
+def build_flowirn_labeller(
+    dataset: VideoDataset,
+    weights: Path,
+    cams: Path,
+    flow: Path,
+    settings: FlowirnSettings,
+    pseudo_labels: PseudoLabelSettings,
+    f_cam: FCamSettings,
+    device: torch.device,
+) -> FlowIrnLabeller:
+    """The labeller of a trained IRNet over one shard of videos."""
+    network = build_irnet(settings, weights="none")
+    network.load_state_dict(load_tensors(weights)["model"])
+    network = network.to(device).eval()
+    return FlowIrnLabeller(dataset, network, CamReader([cams]), FlowReader([flow]), pseudo_labels, f_cam, device)

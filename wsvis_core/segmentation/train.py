@@ -1,0 +1,176 @@
+"""Train a segmenter on frame pairs and stage-1 labels: Mask R-CNN or MaskConsist, round 0 or self-training (§3)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsvis_core.config import MaskconsistSettings, SelfTrainingSettings
+from wsvis_core.datasets.video import Video, VideoDataset
+from wsvis_core.errors import WsvisError
+from wsvis_core.flow.load import FlowReader
+from wsvis_core.instances import InstanceSet
+from wsvis_core.maskconsist.self_training import self_training_labels
+from wsvis_core.segmentation.augment import FramePair, augment_pair
+from wsvis_core.segmentation.build import segmenter_from_settings, transfer_from_settings
+from wsvis_core.segmentation.step import MaskConsistStep
+from wsvis_core.storage.instance_shards import InstanceReader, open_instances
+from wsvis_core.training.loop import Run, StepResult, finish, train
+from wsvis_core.training.randomness import batch_indices, torch_generator
+from wsvis_core.training.schedules import build_optimizer, warmup_and_steps
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageOneLabels:
+    """The labels a segmenter learns from: pseudo-labels as they are, or predictions of the round before (§3.11)."""
+
+    instances: InstanceReader
+    dataset: VideoDataset
+    self_training: SelfTrainingSettings | None
+
+    def frame(self, video: Video, index: int) -> InstanceSet:
+        """Labels of one frame at its original size."""
+        found = self.instances.frame(video.id, index).decode()
+        if self.self_training is None:
+            return found
+        return self_training_labels(
+            found,
+            torch.from_numpy(self.dataset.class_labels(video)[index]),
+            score_threshold=self.self_training.score_threshold,
+            fallback_min=self.self_training.fallback_threshold,
+            iom_threshold=self.self_training.iom_threshold,
+        )
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """k augmented pairs and the frames they come from."""
+
+    pairs: tuple[FramePair, ...]
+    frames: tuple[str, ...]
+
+
+def train_maskconsist(
+    dataset: VideoDataset,
+    labels: Sequence[Path],
+    flow: Sequence[Path],
+    cam_weights: Path,
+    settings: MaskconsistSettings,
+    self_training: SelfTrainingSettings | None,
+    run: Run,
+    weights: Path,
+    records: Path,
+) -> None:
+    """Train on pairs of annotated frames and write the weights. self_training: None in round 0."""
+    source = StageOneLabels(open_instances(labels), dataset, self_training)
+    flows = FlowReader(flow)
+    pairs = labelled_pairs(dataset, source, flows)
+    torch.manual_seed(run.seed)
+    initial = str(cam_weights) if settings.backbone_weights == "cam" else settings.backbone_weights
+    segmenter = segmenter_from_settings(settings, len(dataset.categories), weights=initial).to(run.device)
+    model = MaskConsistStep(
+        segmenter,
+        transfer_from_settings(settings),
+        start_iteration=settings.start_iteration,
+        empty_targets=settings.empty_targets,
+    )
+
+    def make_batch(iteration: int) -> PairBatch:
+        chosen = [pairs[i] for i in batch_indices(len(pairs), settings.pairs_per_step, iteration, run.seed, "pairs")]
+        rng = torch_generator(run.seed, "pairs", iteration)
+        items = tuple(_load_pair(dataset, source, flows, video, t, settings, rng) for video, t in chosen)
+        return PairBatch(items, tuple(video.frames[t].file_name for video, t in chosen))
+
+    def step(batch: PairBatch, iteration: int) -> StepResult:
+        images, targets, flow_pairs = _unpack(batch, run.device)
+        losses, diagnostics = model(images, targets, flow_pairs, iteration=iteration)
+        return StepResult(losses, diagnostics.summary())
+
+    train(
+        run,
+        model,
+        build_optimizer(
+            settings.optimizer,
+            [{"params": list(model.parameters()), "lr": settings.lr}],
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        ),
+        warmup_and_steps(
+            settings.iterations, warmup=settings.warmup_iterations, steps=settings.steps, gamma=settings.gamma
+        ),
+        iterations=settings.iterations,
+        make_batch=make_batch,
+        step=step,
+        describe_batch=lambda batch: ", ".join(batch.frames),
+        grad_clip=settings.grad_clip,
+    )
+    finish(run, weights, records, {"model": segmenter.state_dict()})
+
+
+def labelled_pairs(dataset: VideoDataset, labels: StageOneLabels, flow: FlowReader) -> list[tuple[Video, int]]:
+    """(video, t) of every pair (t, t+1) of annotated frames close enough in time with a label on either frame.
+
+    How many pairs are left out, and why, is logged. Paper silent: pairs without any label teach nothing and are
+    dropped (decision A25).
+    """
+    pairs, too_far, unlabelled = [], 0, 0
+    for video in dataset.split("train"):
+        has_label = [len(labels.frame(video, t)) > 0 for t in range(len(video))]
+        for t, near in enumerate(flow.pair_valid(video.id)):
+            too_far += not near
+            unlabelled += near and not (has_label[t] or has_label[t + 1])
+            if near and (has_label[t] or has_label[t + 1]):
+                pairs.append((video, t))
+    log.info(
+        "%d frame pairs to learn from; left out: %d without a label, %d too far apart in time",
+        len(pairs),
+        unlabelled,
+        too_far,
+    )
+    if not pairs:
+        raise WsvisError(
+            "no pair of training frames has a stage-1 label: look at the pseudo-labels of this labeller in the "
+            "report; thresholds that are too high (pseudo_labels.background_threshold) or a classifier that learnt "
+            "nothing are the usual causes"
+        )
+    return pairs
+
+
+def _load_pair(
+    dataset: VideoDataset,
+    labels: StageOneLabels,
+    flow: FlowReader,
+    video: Video,
+    t: int,
+    settings: MaskconsistSettings,
+    rng: torch.Generator,
+) -> FramePair:
+    frames = np.stack([dataset.read_frame(video, t), dataset.read_frame(video, t + 1)])
+    # Stored `forward` is F_{t→s}, which brings masks from s to t; `backward` is F_{s→t}.
+    flow_ts, flow_st = flow.pair(video.id, t, (video.height, video.width))
+    pair = FramePair(
+        torch.from_numpy(frames).permute(0, 3, 1, 2),
+        (labels.frame(video, t), labels.frame(video, t + 1)),
+        flow_st,
+        flow_ts,
+    )
+    return augment_pair(
+        pair, rng, short_side=settings.short_side, max_side=settings.max_side, flip_probability=settings.flip
+    )
+
+
+def _unpack(
+    batch: PairBatch, device: torch.device
+) -> tuple[list[Tensor], list[InstanceSet], list[tuple[Tensor, Tensor]]]:
+    """Images and labels in the order t0, s0, t1, s1 …, and (F_{s→t}, F_{t→s}) per pair, on the device."""
+    images = [image.to(device) for pair in batch.pairs for image in pair.images]
+    labels = [instances.to(device) for pair in batch.pairs for instances in pair.labels]
+    return images, labels, [(pair.flow_st.to(device), pair.flow_ts.to(device)) for pair in batch.pairs]
