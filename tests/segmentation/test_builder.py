@@ -34,13 +34,17 @@ def test_frozen_stages_and_norms(stages, parts):
                    for p in m.parameters())  # fmt: skip
 
 
-def test_group_norms_of_a_small_backbone_learn():
-    backbone = build_backbone("resnet_tiny", output_stride=16)
+def test_batch_norms_of_a_backbone_without_weights_learn_unless_their_stage_is_frozen(sizes):
+    backbone = build_backbone("resnet_tiny", output_stride=16, norm="batch")
     freeze_backbone(backbone, 5)
     assert all(p.requires_grad for p in backbone.parameters())
+    segmenter = build_segmenter(backbone, 2, **(sizes | {"trainable_stages": 2})).train()
+    learning = {n.split(".")[1] for n, m in segmenter.named_modules()
+                if isinstance(m, nn.BatchNorm2d) and m.training}  # fmt: skip
+    assert learning == {"layer3", "layer4"}
 
 
-def test_statistics_of_batch_norms_stay(sizes):
+def test_statistics_of_frozen_batch_norms_stay(sizes):
     backbone = build_backbone("resnet18", output_stride=32, norm="frozen_batch")
     segmenter = build_segmenter(backbone, 2, **sizes).train()
     norms = [m for m in segmenter.modules() if isinstance(m, nn.BatchNorm2d)]

@@ -31,7 +31,7 @@ class SegmenterOptions:
     mask_channels²) and to the two finest pyramid levels (fpn_channels²).
 
     - trainable_stages: how many of the backbone's five parts learn, counted from the last (3: layer2 to layer4;
-      5: all, for a backbone without weights). Batch norms never learn.
+      5: all, for a backbone without weights).
     - anchor_sizes: a side in pixels, or several, for each of the five pyramid levels (the backbone's last four maps
       and one at twice the last stride).
     - rpn_iou: (background below, object from). pre_nms, post_nms: proposals per level before NMS, per image after
@@ -106,7 +106,11 @@ def build_segmenter(backbone: Backbone, num_classes: int, **options: Any) -> Tor
 
 
 def freeze_backbone(backbone: Backbone, trainable_stages: int) -> None:
-    """Make only the last `trainable_stages` of (conv1, layer1, layer2, layer3, layer4) learn, and no batch norm."""
+    """Make only the last `trainable_stages` of (conv1, layer1, layer2, layer3, layer4) learn.
+
+    Norms that always use their stored statistics do not learn either; ordinary batch norms, which a backbone
+    without weights has, learn like the rest of their stage.
+    """
     parts = ("conv1", "layer1", "layer2", "layer3", "layer4")
     if not 0 <= trainable_stages <= len(parts):
         raise WsvisError(f"trainable_stages {trainable_stages} is not in 0..{len(parts)}")
@@ -115,7 +119,7 @@ def freeze_backbone(backbone: Backbone, trainable_stages: int) -> None:
         part = name.split(".")[0]
         parameter.requires_grad_(("conv1" if part == "bn1" else part) in learning)
     for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d) and type(module) is not nn.BatchNorm2d:
             module.requires_grad_(False)
 
 

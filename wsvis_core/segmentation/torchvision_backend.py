@@ -22,7 +22,7 @@ class TorchvisionSegmenter(nn.Module):
     """Mask R-CNN over one backbone pass; build it with `build_segmenter`.
 
     Classes are 0..num_classes-1 outside and 1..num_classes inside torchvision's heads, where 0 is background.
-    Batch norms keep their statistics whatever mode the network is in.
+    Batch norms whose weights do not learn keep their statistics whatever mode the network is in.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class TorchvisionSegmenter(nn.Module):
         self.size_divisible = size_divisible
 
     def train(self, mode: bool = True) -> TorchvisionSegmenter:
-        """Training mode, except that batch norms stay as they are."""
+        """Training mode, except that frozen batch norms stay as they are."""
         super().train(mode)
         for part in self.modules():
-            if isinstance(part, nn.BatchNorm2d):
+            if isinstance(part, nn.BatchNorm2d) and not part.weight.requires_grad:
                 part.training = False
         return self
 
