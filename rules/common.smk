@@ -7,7 +7,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from wsvis_core.config import Config
+from wsvis_core.config import SECTIONS, Config
 from wsvis_core.datasets.sharding import shard_names
 from wsvis_core.errors import WsvisError
 from wsvis_core.stages import stage_settings
@@ -53,6 +53,13 @@ def pipeline_of(wildcards):
 def pipeline_settings(wildcards):
     """The same as a plain dict, for `params`."""
     return pipeline_of(wildcards).model_dump(mode="json")
+
+
+def whole_settings(wildcards):
+    """Every section with the pipeline's variants, for the report."""
+    pipeline = pipeline_of(wildcards)
+    variants = {name: getattr(pipeline, name) for name in ("flow", "labeller", "segmenter", "tracker")}
+    return CONFIG.stage(SECTIONS, wildcards.dataset, **variants)
 
 
 def shards(pattern, split):

@@ -52,6 +52,7 @@ rule make_report:
     params:
         settings=settings_of("make_report"),
         pipeline=pipeline_settings,
+        run_settings=whole_settings,
         benchmarks=BENCHMARKS,
     message:
         "Report of {wildcards.dataset}"

@@ -1,0 +1,37 @@
+"""Rule make_report: one page about a run of the configured pipeline."""
+
+from pathlib import Path
+
+from wsvis_core.config import build_section
+from wsvis_core.job import job
+from wsvis_core.visualization.collect import RunFiles, collect_report
+from wsvis_core.visualization.report import make_report
+
+files, pipeline = snakemake.input, snakemake.params.pipeline
+labellers = dict.fromkeys([pipeline["labeller"], *pipeline["compare_labellers"]])
+rounds = [f"round {number}" for number in range(pipeline["rounds"] + 1)]
+records = {"classifier": files.cam_records}
+records |= {f"labeller {name}": path for name, path in zip(labellers, files.labeller_records, strict=True)}
+records |= {f"segmenter, {name}": path for name, path in zip(rounds, files.segmenter_records, strict=True)}
+with job(snakemake.log[0], threads=snakemake.threads):
+    inputs = collect_report(
+        snakemake.wildcards.dataset,
+        RunFiles(
+            dataset=Path(files.dataset),
+            ground_truth=Path(files.ground_truth),
+            flow=Path(files.flow),
+            cams=Path(files.cams),
+            pseudo_labels=Path(files.pseudo_labels),
+            predictions=Path(files.predictions),
+            tracks=Path(files.tracks),
+            video_metrics=Path(files.metrics),
+            frame_metrics=dict(zip(rounds, map(Path, files.frame_metrics), strict=True)),
+            pseudo_label_metrics=dict(zip(labellers, map(Path, files.pseudo_label_metrics), strict=True)),
+            records={name: Path(path) for name, path in records.items()},
+            benchmarks=Path(snakemake.params.benchmarks),
+        ),
+        pipeline,
+        snakemake.params.run_settings,
+        build_section("report", snakemake.params.settings["report"]),
+    )
+    make_report(inputs, Path(snakemake.output.page))

@@ -1,0 +1,101 @@
+"""`wsvis check`: everything wrong with the configuration and the data sets, found before a long run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsvis_core.config import SECTIONS, Config, DatasetSettings
+from wsvis_core.datasets.prepare import prepare_dataset
+from wsvis_core.datasets.synthetic import SyntheticSettings
+from wsvis_core.errors import WsvisError
+
+
+def check_project(config_files: Sequence[Path], dataset: str | None) -> list[str]:
+    """Problems of the merged configuration, of one data set or of all, each a message; [] when a run may start.
+
+    config_files: later ones are merged over earlier ones, as Snakemake does with --configfile.
+    """
+    try:
+        config = load_config(config_files)
+        names = [dataset] if dataset else list(config.datasets)
+        for name in names:
+            config.section("pipeline", name)
+    except WsvisError as error:
+        return [str(error)]
+    problems = [_data_problem(name, config.datasets[name]) for name in names]
+    problems += [message for name in names for message in _weight_problems(config, name)]
+    return [problem for problem in problems if problem]
+
+
+def load_config(files: Sequence[Path]) -> Config:
+    """The merged and checked configuration of some YAML files."""
+    merged: dict[str, Any] = {}
+    for path in files:
+        merged = _merge(merged, _read_yaml(path))
+    return Config(merged, source=" + ".join(str(path) for path in files))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise WsvisError(
+            f"config file {path} does not exist; start in the folder of the Snakefile or name it"
+        ) from None
+    except yaml.YAMLError as error:
+        raise WsvisError(f"{path} is not valid YAML: {error}") from None
+    if value is not None and not isinstance(value, dict):
+        raise WsvisError(f"{path} must hold a mapping of settings, not {type(value).__name__}")
+    return value or {}
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` merged into `base`, mapping by mapping."""
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def _data_problem(name: str, block: DatasetSettings) -> str | None:
+    """What is wrong with the files of a data set; for a generated one only its settings are looked at."""
+    try:
+        if block.kind == "synthetic":
+            SyntheticSettings.from_mapping(block.synthetic)
+            return None
+        with tempfile.TemporaryDirectory() as scratch:
+            prepare_dataset(
+                Path(block.root),
+                Path(scratch),
+                name=name,
+                annotation_file=block.annotation_file,
+                frames_folder=block.frames_folder,
+                all_frames_folder=block.all_frames_folder,
+                split_mode=block.split.mode,
+                per_category=block.split.val_per_category,
+                target_union=block.split.target_union,
+                seed_start=block.split.seed,
+                check_images=block.check_images,
+            )
+    except WsvisError as error:
+        return str(error)
+    return None
+
+
+def _weight_problems(config: Config, dataset: str) -> list[str]:
+    """Weights files that a data set's settings name and that do not exist."""
+    found = []
+    for section in SECTIONS:
+        weights = getattr(config.section(section, dataset), "backbone_weights", None)
+        if weights not in (None, "torchvision", "none", "cam") and not Path(weights).exists():
+            found.append(
+                f"data set '{dataset}': {section}.backbone_weights names {weights}, which does not exist; give the "
+                f"path of a torchvision ResNet state dict, or 'torchvision' to let torchvision download one"
+            )
+    return found

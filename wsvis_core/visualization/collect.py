@@ -1,0 +1,188 @@
+"""Gather what the report shows from a run's artefacts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsvis_core.cam.infer import CamReader
+from wsvis_core.config import ReportSettings
+from wsvis_core.datasets.video import Video, VideoDataset
+from wsvis_core.flow.load import FlowReader
+from wsvis_core.storage.files import read_json
+from wsvis_core.storage.instance_shards import InstanceReader, open_instances
+from wsvis_core.storage.rle import decode_mask
+from wsvis_core.tracking.results import read_results
+from wsvis_core.visualization.inputs import FrameColumn, ReportInputs, TrackMask, VideoStrip
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the artefacts of one pipeline lie. Labellers and rounds map a name to its file, in order of interest."""
+
+    dataset: Path
+    ground_truth: Path
+    flow: Path
+    cams: Path
+    pseudo_labels: Path
+    predictions: Path
+    tracks: Path
+    video_metrics: Path
+    frame_metrics: Mapping[str, Path]
+    pseudo_label_metrics: Mapping[str, Path]
+    records: Mapping[str, Path]
+    benchmarks: Path
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Open readers of everything a strip shows, and tracks and ground truth by video."""
+
+    dataset: VideoDataset
+    flow: FlowReader
+    cams: CamReader
+    pseudo_labels: InstanceReader
+    predictions: InstanceReader
+    tracks: dict[int, list[dict[str, Any]]]
+    ground_truth: dict[int, list[dict[str, Any]]]
+
+
+def collect_report(
+    name: str, files: RunFiles, pipeline: Mapping[str, Any], run_settings: Mapping[str, Any], settings: ReportSettings
+) -> ReportInputs:
+    """Everything on the report page of data set `name`."""
+    dataset = VideoDataset.load(files.dataset.parent)
+    video_metrics = _metrics(files.video_metrics)
+    frame_metrics = {round_name: _metrics(path) for round_name, path in files.frame_metrics.items()}
+    last_round = list(frame_metrics)[-1]
+    labels = {labeller: _metrics(path) for labeller, path in files.pseudo_label_metrics.items()}
+    return ReportInputs(
+        title=f"wsvis · {name}",
+        class_names=[category.name for category in dataset.categories],
+        video_metrics=_numbers(video_metrics),
+        frame_metrics=_numbers(frame_metrics[last_round]) | _rounds(frame_metrics),
+        pseudo_labels={labeller: _numbers(found) | found["diagnostics"] for labeller, found in labels.items()},
+        categories=_categories(video_metrics, frame_metrics[last_round]),
+        scalars={stage: _records(path) for stage, path in files.records.items()},
+        strips=_strips(dataset, files, settings),
+        settings=run_settings,
+        split_counts={split: _counts(dataset.split(split)) for split in ("train", "val")},
+        stage_costs=stage_costs(files.benchmarks),
+        facts={
+            "data set": name,
+            **{key: str(value) for key, value in pipeline.items() if isinstance(value, str | int)},
+        },
+    )
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    return read_json(path, made_by="the evaluate rules")
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+
+
+def _rounds(frame_metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """AP50 of every round beside the last one's, to see what self-training did."""
+    return {f"AP50 {name}": float(found["AP50"]) for name, found in frame_metrics.items()}
+
+
+def _categories(video: Mapping[str, Any], frames: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    rows = {row["name"]: {"video AP50": row["AP50"], "video mAP": row["mAP"]} for row in video["per_category"]}
+    for row in frames["per_category"]:
+        rows.setdefault(row["name"], {})["frame AP50"] = row["AP50"]
+    return rows
+
+
+def _counts(videos: Sequence[Video]) -> dict[str, int]:
+    return {"videos": len(videos), "frames": sum(len(video) for video in videos)}
+
+
+def _records(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def stage_costs(folder: Path) -> list[dict[str, object]]:
+    """Wall seconds (summed over a rule's jobs) and largest memory from Snakemake's benchmark files, dearest first."""
+    costs: dict[str, list[tuple[float, float]]] = {}
+    for path in sorted(folder.rglob("*.tsv")):
+        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        with open(path) as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        costs.setdefault(rule, []).extend((float(row["s"]), _number(row["max_rss"])) for row in rows)
+    summary = [
+        {"rule": rule, "jobs": len(jobs), "seconds": sum(s for s, _ in jobs), "max_rss_mb": max(m for _, m in jobs)}
+        for rule, jobs in costs.items()
+    ]
+    return sorted(summary, key=lambda row: -float(str(row["seconds"])))
+
+
+def _number(text: str) -> float:
+    """A benchmark cell; very short jobs have no memory reading."""
+    return float(text) if text not in ("", "-", "NA") else 0.0
+
+
+def _strips(dataset: VideoDataset, files: RunFiles, settings: ReportSettings) -> list[VideoStrip]:
+    """The first held-out videos of the shard whose CAMs and pseudo-labels were made for the report."""
+    layers = _Layers(
+        dataset,
+        FlowReader([files.flow]),
+        CamReader([files.cams]),
+        open_instances([files.pseudo_labels]),
+        open_instances([files.predictions]),
+        _by_video(read_results(files.tracks)),
+        _by_video(read_json(files.ground_truth, made_by="rule prepare_dataset")["annotations"]),
+    )
+    shown = [video for video in dataset.split("val") if video.id in layers.predictions][: settings.videos]
+    return [_strip(layers, video, settings.frames_per_video) for video in shown]
+
+
+def _by_video(entries: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for entry in entries:
+        groups.setdefault(entry["video_id"], []).append(entry)
+    return groups
+
+
+def _strip(layers: _Layers, video: Video, frames: int) -> VideoStrip:
+    """Evenly spaced frames of a video, first and last among them."""
+    moments = sorted({round(t) for t in np.linspace(0, len(video) - 1, min(frames, len(video)))})
+    classes = np.flatnonzero(layers.dataset.class_labels(video).any(axis=0))
+    names = ", ".join(layers.dataset.categories[c].name for c in classes) or "none"
+    note = f"{len(video)} frames of {video.width}×{video.height}; classes: {names}"
+    return VideoStrip(video.name, [_column(layers, video, t) for t in moments], note)
+
+
+def _column(layers: _Layers, video: Video, t: int) -> FrameColumn:
+    cams = layers.cams.frame(video.id, t)
+    names = [category.name for category in layers.dataset.categories]
+    return FrameColumn(
+        index=t,
+        frame=layers.dataset.read_frame(video, t),
+        flow=layers.flow.next_flow(video.id, t, (video.height, video.width)).flow.numpy(),
+        cam=cams.high_res,
+        cam_classes=[names[key] for key in cams.keys],
+        pseudo_labels=layers.pseudo_labels.frame(video.id, t),
+        predictions=layers.predictions.frame(video.id, t),
+        tracks=_masks_at(layers, layers.tracks.get(video.id, []), t),
+        ground_truth=_masks_at(layers, layers.ground_truth.get(video.id, []), t),
+    )
+
+
+def _masks_at(layers: _Layers, entries: Sequence[dict[str, Any]], t: int) -> list[TrackMask]:
+    """The tracks or annotated objects that exist in frame t; ids count the video's entries from 1."""
+    categories = layers.dataset.categories
+    found = []
+    for number, entry in enumerate(entries, start=1):
+        rle = entry["segmentations"][t]
+        if rle is not None:
+            name = categories[layers.dataset.class_index(entry["category_id"])].name
+            found.append(TrackMask(number, name, entry.get("score"), decode_mask(rle)))
+    return found
