@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 import torch
 
 from wsvis_core.errors import WsvisError
+
+# What torch's restricted unpickler raises on files that are cut, are no pickle at all, or hold more than tensors.
+_UNREADABLE = (RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError)
 
 
 @contextmanager
@@ -60,7 +64,13 @@ def load_tensors(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WsvisError(f"weights file {path} does not exist; check the path in your config") from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except pickle.UnpicklingError:
+        # torch's own message advises to load without this protection.
+        raise WsvisError(
+            f"{path} cannot be read as a weights file: it holds something else than tensors and plain values; "
+            f"save its state dict alone with torch.save"
+        ) from None
+    except _UNREADABLE as error:
         raise WsvisError(f"{path} cannot be read as a weights file: {error}") from None
 
 

@@ -9,9 +9,11 @@ made with the same settings, and nothing that could be taken for a whole shard.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ from wsvis_core.progress import Progress
 from wsvis_core.storage.files import atomic_path, settings_digest
 
 FORMAT_VERSION = 1
+# Bytes of a chunk at least: a chunk costs about 100 bytes and a look-up, whatever it holds.
+SMALLEST_CHUNK = 2**14
+# What h5py raises on a damaged file, depending on where the damage is.
+_UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 Columns = dict[str, np.ndarray]
 
 
@@ -71,8 +77,8 @@ def _part_is_whole(part: Path) -> bool:
         return False
     try:
         with h5py.File(part, "r") as file:
-            return file["video"].attrs.get("content_digest") == _content_digest(file["video"])
-    except (OSError, KeyError):
+            return _matches_digest(file["video"])
+    except _UNREADABLE:
         return False
 
 
@@ -88,14 +94,16 @@ def _write_part(part: Path, columns: Columns, what: str) -> None:
 
 
 def _layout(column: np.ndarray) -> dict[str, Any]:
-    """Chunked by frame and compressed with what every HDF5 reader has; small columns are left contiguous."""
+    """Chunked by frame, short rows together, compressed with what every HDF5 reader has; small columns contiguous."""
     if column.ndim < 2 or column.size < 256:
         return {}
     # gzip for integers (masks, labels); lzf for floats, where gzip costs 3× the time for 13 % less size.
     compression = (
         {"compression": "gzip", "compression_opts": 4} if column.dtype.kind in "iub" else {"compression": "lzf"}
     )
-    return {"chunks": (1, *column.shape[1:]), "shuffle": True, **compression}
+    row_bytes = column.dtype.itemsize * math.prod(column.shape[1:])
+    rows = min(max(SMALLEST_CHUNK // row_bytes, 1), len(column))
+    return {"chunks": (rows, *column.shape[1:]), "shuffle": True, **compression}
 
 
 def _content_digest(group: h5py.Group) -> str:
@@ -122,10 +130,23 @@ def _merge(path: Path, parts: Iterable[tuple[str, Path]], header: dict[str, Any]
 
 def verify_shard(path: Path) -> None:
     """Read every column of a shard and compare it with its digest; raises WsvisError on any difference."""
-    with _open(path) as file:
-        for name, group in file["videos"].items():
-            if group.attrs["content_digest"] != _content_digest(group):
+    with _open(path) as file, _readable(path):
+        for name in file["videos"]:
+            if not _matches_digest(file["videos"][name]):
                 raise WsvisError(f"{path}: video {name} does not match its digest; delete the file and run again")
+
+
+def _matches_digest(group: h5py.Group) -> bool:
+    return group.attrs.get("content_digest") == _content_digest(group)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what h5py raises on a damaged file into a WsvisError."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise WsvisError(f"{path} is damaged ({error}); delete it and run again") from None
 
 
 def _open(path: Path) -> h5py.File:
@@ -135,16 +156,23 @@ def _open(path: Path) -> h5py.File:
         raise WsvisError(f"{path} does not exist; run snakemake again to make it") from None
     except OSError as error:
         raise WsvisError(f"{path} is not a readable HDF5 file ({error}); delete it and run again") from None
-    if not file.attrs.get("complete", False):
+    try:
+        _check_header(path, file)
+    except WsvisError:
         file.close()
+        raise
+    return file
+
+
+def _check_header(path: Path, file: h5py.File) -> None:
+    with _readable(path):
+        complete, found = file.attrs.get("complete", False), file.attrs.get("format_version")
+    if not complete:
         raise WsvisError(f"{path} is incomplete; delete it and run snakemake again")
-    if file.attrs["format_version"] != FORMAT_VERSION:
-        found = file.attrs["format_version"]
-        file.close()
+    if found != FORMAT_VERSION:
         raise WsvisError(
             f"{path} has format version {found}, this wsvis reads {FORMAT_VERSION}; delete it and run again"
         )
-    return file
 
 
 class ShardReader:
@@ -157,7 +185,7 @@ class ShardReader:
         self._owner = -1
         self._index: dict[str, Path] = {}
         for path in self._paths:
-            with _open(path) as file:
+            with _open(path) as file, _readable(path):
                 if file.attrs["kind"] != kind:
                     raise WsvisError(f"{path} holds '{file.attrs['kind']}', expected '{kind}'")
                 self._index.update(dict.fromkeys(file["videos"], path))
@@ -178,9 +206,10 @@ class ShardReader:
             self._files, self._owner = {}, os.getpid()
         if path not in self._files:
             self._files[path] = _open(path)
-        return self._files[path]["videos"][str(video_id)]
+        with _readable(path):
+            return self._files[path]["videos"][str(video_id)]
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of the first shard (unit, direction, settings digest …)."""
-        with _open(self._paths[0]) as file:
+        with _open(self._paths[0]) as file, _readable(self._paths[0]):
             return dict(file.attrs)
