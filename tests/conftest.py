@@ -1,0 +1,139 @@
+"""A tiny generated data set, prepared once per test process, and the stage-1 artefacts made from it on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from wsvis_core.cam.infer import extract_cam
+from wsvis_core.cam.train import train_cam
+from wsvis_core.config import CamSettings, FBoundSettings, FCamSettings, FlowirnSettings, FlowSettings, LabelMapSettings
+from wsvis_core.datasets import SyntheticSettings, VideoDataset, prepare_dataset, write_dataset
+from wsvis_core.flow.infer import extract_flow
+from wsvis_core.flowirn.label_map_shards import make_label_maps
+from wsvis_core.flowirn.train import train_flowirn
+from wsvis_core.training.loop import Run
+
+# Video 3 has one frame; video 4 starts with frames without any object.
+TINY = SyntheticSettings(num_videos=6, frames_per_video=4, height=48, width=80, seed=3, one_frame_video=2)
+LONG_SIDE = 80
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class TinySettings:
+    """Settings with which every stage-1 step takes about a second on the tiny set."""
+
+    cam: CamSettings = CamSettings(
+        backbone="resnet_tiny",
+        backbone_weights="none",
+        output_stride=8,
+        frozen_stages=0,
+        epochs=4,
+        batch_size=4,
+        optimizer="adamw",
+        lr=0.002,
+        head_lr_multiplier=1,
+        resize_long=(72, 88),
+        crop=64,
+        scales=(1.0, 0.75),
+    )
+    flow: FlowSettings = FlowSettings(preset="fast", store_short_side=24)
+    f_cam: FCamSettings = FCamSettings()
+    label_maps: LabelMapSettings = LabelMapSettings(crf="none")
+    flowirn: FlowirnSettings = FlowirnSettings(
+        backbone="resnet_tiny",
+        backbone_weights="cam",
+        output_stride=8,
+        branch_width=0.25,
+        radius=4,
+        epochs=0.5,
+        batch_size=4,
+        crop=64,
+    )
+    f_bound: FBoundSettings = FBoundSettings()
+
+
+@dataclass(frozen=True)
+class Stage1:
+    """Stage-1 artefacts of the tiny set; one shard of each holds all videos."""
+
+    dataset: VideoDataset
+    settings: TinySettings
+    flow: Path
+    cam_weights: Path
+    cam_records: Path
+    cams: Path
+    label_maps: Path
+
+
+def cpu_run(folder: Path, name: str, **options) -> Run:
+    """A training run on the CPU with its checkpoints under `folder`."""
+    return Run(name=name, folder=folder / f"{name}_training", settings={}, seed=0, device=CPU, **options)
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    return cpu_run
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> TinySettings:
+    return TinySettings()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the prepared tiny set; every video is in both splits. Do not write into it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write_dataset(folder / "set", TINY)
+    prepare_dataset(folder / "set", folder / "dataset", name="tiny", split_mode="all")
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
+def dataset(prepared: Path) -> VideoDataset:
+    return VideoDataset.load(prepared)
+
+
+@pytest.fixture(scope="session")
+def flow_shard(dataset: VideoDataset, tiny_settings: TinySettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("flow") / "shard-train-000.h5"
+    extract_flow(dataset, dataset.videos, path, tiny_settings.flow, digest_of={})
+    return path
+
+
+@pytest.fixture(scope="session")
+def stage1(
+    dataset: VideoDataset, flow_shard: Path, tiny_settings: TinySettings, tmp_path_factory: pytest.TempPathFactory
+) -> Stage1:
+    """The tiny set up to its label maps."""
+    folder = tmp_path_factory.mktemp("stage1")
+    weights, records = folder / "cam.pt", folder / "cam.jsonl"
+    cams, label_maps = folder / "cams.h5", folder / "label_maps.h5"
+    s, videos = tiny_settings, dataset.videos
+    train_cam(dataset, s.cam, cpu_run(folder, "train_cam"), weights, records)
+    extract_cam(dataset, videos, weights, cams, s.cam, long_side=LONG_SIDE, device=CPU, digest_of={})
+    make_label_maps(dataset, videos, cams, flow_shard, label_maps, s.label_maps, s.f_cam, digest_of={})
+    return Stage1(dataset, s, flow_shard, weights, records, cams, label_maps)
+
+
+@pytest.fixture(scope="session")
+def irn_weights(stage1: Stage1, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An IRNet trained for a few steps on the tiny set."""
+    folder = tmp_path_factory.mktemp("irn")
+    train_flowirn(
+        stage1.dataset,
+        [stage1.label_maps],
+        [stage1.flow],
+        stage1.cam_weights,
+        stage1.settings.flowirn,
+        stage1.settings.f_bound,
+        cpu_run(folder, "train_flowirn"),
+        folder / "irn.pt",
+        folder / "irn.jsonl",
+    )
+    return folder / "irn.pt"
