@@ -28,7 +28,7 @@ class Section(BaseModel):
 
 
 class SplitSettings(Section):
-    """Which videos are held out (algorithms.md §8.1)."""
+    """Which videos are held out (docs/method.md §8.1)."""
 
     mode: Literal["sampled", "all"] = Field(
         "sampled", description="'sampled' draws held-out videos per category; 'all' uses every video for both"

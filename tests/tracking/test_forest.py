@@ -1,4 +1,4 @@
-"""Forest path cutting: golden vectors of algorithms.md B.3 and single rules."""
+"""Forest path cutting: golden vectors of docs/method.md, B.3 and single rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frame-level class labels: the only supervision the method uses (algorithms.md §8.1)."""
+"""Frame-level class labels: the only supervision the method uses (docs/method.md §8.1)."""
 
 from __future__ import annotations
 

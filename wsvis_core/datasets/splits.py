@@ -1,4 +1,4 @@
-"""The held-out split: some random videos of every category (algorithms.md §8.1)."""
+"""The held-out split: some random videos of every category (docs/method.md §8.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temporal consistency TC: do predictions of neighbouring frames agree along the flow? (algorithms.md §7.5)."""
+"""Temporal consistency TC: do predictions of neighbouring frames agree along the flow? (docs/method.md §7.5)."""
 
 from __future__ import annotations
 

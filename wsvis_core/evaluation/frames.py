@@ -1,4 +1,4 @@
-"""Frame AP: every annotated frame is one image (algorithms.md §7.1), and instances per frame (§7.6)."""
+"""Frame AP: every annotated frame is one image (docs/method.md §7.1), and instances per frame (§7.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ground truth in the YouTube-VIS format, checked and with all masks as compressed RLE (algorithms.md §5.3)."""
+"""Ground truth in the YouTube-VIS format, checked and with all masks as compressed RLE (docs/method.md §5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Greedy matching of detections to ground truth, and average precision from it (algorithms.md §5.4).
+"""Greedy matching of detections to ground truth, and average precision from it (docs/method.md §5.4).
 
 Letters: D detections, G ground truths, A area ranges, T IoU thresholds, K categories, R recall points.
 """

@@ -1,4 +1,4 @@
-"""IoU and area of tracks, from RLEs (algorithms.md §5.4)."""
+"""IoU and area of tracks, from RLEs (docs/method.md §5.4)."""
 
 from __future__ import annotations
 

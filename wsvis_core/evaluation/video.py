@@ -1,4 +1,4 @@
-"""The video instance segmentation metric of YouTube-VIS (algorithms.md §5.4), over RLEs."""
+"""The video instance segmentation metric of YouTube-VIS (docs/method.md §5.4), over RLEs."""
 
 from __future__ import annotations
 

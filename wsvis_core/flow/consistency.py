@@ -1,4 +1,4 @@
-"""Forward-backward consistency of a pair of flows (algorithms.md §4.3)."""
+"""Forward-backward consistency of a pair of flows (docs/method.md §4.3)."""
 
 from __future__ import annotations
 

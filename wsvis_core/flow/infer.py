@@ -25,7 +25,7 @@ ATTRIBUTES = {
 
 
 class FlowEstimator(Protocol):
-    """What an optical flow method offers (architecture.md §6)."""
+    """What an optical flow method offers."""
 
     def estimate(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Flow first → second, (2,H',W') float32 in pixels of H'×W', from two (H,W,3) uint8 RGB frames."""

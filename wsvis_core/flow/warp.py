@@ -34,7 +34,7 @@ def backward_warp(values: Tensor, flow: Tensor) -> Tensor:
 
 
 def warp_masks(masks: Tensor, flow: Tensor) -> Tensor:
-    """Masks carried along a flow: backward warp, then ≥ 0.5 (algorithms.md §3.3).
+    """Masks carried along a flow: backward warp, then ≥ 0.5 (docs/method.md §3.3).
 
     masks (N,H,W) bool on frame t, flow (2,H,W) = F_{s→t} → (N,H,W) bool on frame s. A mask that leaves the
     frame becomes empty.

@@ -1,1 +1,1 @@
-"""Stage-1 labellers: frame and class labels in, instances out (architecture.md, interfaces between rooms)."""
+"""Stage-1 labellers: frames and class labels in, instances out."""

@@ -1,4 +1,4 @@
-"""Mask R-CNN from torchvision's parts, split into encode / predict / losses (algorithms.md §3.7)."""
+"""Mask R-CNN from torchvision's parts, split into encode / predict / losses (docs/method.md §3.7)."""
 
 from __future__ import annotations
 

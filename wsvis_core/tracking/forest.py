@@ -1,4 +1,4 @@
-"""Forest path cutting (UnOVOST): tracklets to long trajectories by appearance alone (algorithms.md §5.1, 3-6).
+"""Forest path cutting (UnOVOST): tracklets to long trajectories by appearance alone (docs/method.md §5.1, 3-6).
 
 Tracklets are numbered 0..N-1 in order of their first frame; every function keeps that numbering. Pure numpy.
 """

@@ -1,4 +1,4 @@
-"""The YouTube-VIS result format: tracks to a JSON list and back (algorithms.md §5.3)."""
+"""The YouTube-VIS result format: tracks to a JSON list and back (docs/method.md §5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tracklets (UnOVOST): overlap removal in a frame, links by flow between frames (algorithms.md §5.1, 1-2)."""
+"""Tracklets (UnOVOST): overlap removal in a frame, links by flow between frames (docs/method.md §5.1, 1-2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """UnOVOST: per-frame instances to tracks of a whole video, without any supervision of identity.
 
-Overlap removal → flow-linked tracklets → forest path cutting → category, score, ranking (algorithms.md §5.1-5.2).
+Overlap removal → flow-linked tracklets → forest path cutting → category, score, ranking (docs/method.md §5.1-5.2).
 """
 
 from __future__ import annotations
