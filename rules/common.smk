@@ -36,10 +36,10 @@ def one_of(names):
 
 def settings_of(stage):
     """An input function: the settings that influence a stage's result, for the wildcards of a job."""
-    variants = ("flow", "labeller", "segmenter", "tracker")
+    names = ("flow", "labeller", "segmenter", "round", "tracker")
 
     def settings(wildcards):
-        chosen = {name: wildcards[name] for name in variants if name in wildcards.keys()}
+        chosen = {name: wildcards[name] for name in names if name in wildcards.keys()}
         return stage_settings(CONFIG, stage, wildcards.dataset, **chosen)
 
     return settings

@@ -50,9 +50,19 @@ def _values(field: FieldInfo) -> str:
     """Choices of a Literal, or the type's name with its limits."""
     if typing.get_origin(field.annotation) is typing.Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(field.annotation))
-    name = getattr(field.annotation, "__name__", None) if not typing.get_args(field.annotation) else None
-    words = [name or str(field.annotation).replace("typing.", "")] + [_limit(item) for item in field.metadata]
+    words = [_type_name(field.annotation)] + [_limit(item) for item in field.metadata]
     return " ".join(word for word in words if word).replace("|", "or")
+
+
+def _type_name(kind: object) -> str:
+    """A type in words: "int ≥ 1" of an annotated one, "list of …" or "[…, …]" of tuples."""
+    base, *rest = typing.get_args(kind) or (None,)
+    if typing.get_origin(kind) is typing.Annotated:
+        limits = (_limit(item) for field in rest for item in getattr(field, "metadata", [field]))
+        return " ".join(word for word in (_type_name(base), *limits) if word)
+    if typing.get_origin(kind) is tuple:
+        return f"list of {_type_name(base)}" if rest == [...] else f"[{', '.join(map(_type_name, (base, *rest)))}]"
+    return getattr(kind, "__name__", "") if base is None else str(kind).replace("typing.", "")
 
 
 def _limit(item: object) -> str:

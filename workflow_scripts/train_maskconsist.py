@@ -8,7 +8,7 @@ from wsvis_core.job import job, training_run
 from wsvis_core.segmentation.train import train_maskconsist
 
 settings = snakemake.params.settings
-self_training = build_section("self_training", settings["self_training"])
+later_round = "self_training" in settings
 with job(snakemake.log[0], threads=snakemake.threads) as device:
     train_maskconsist(
         VideoDataset.load(Path(snakemake.input.dataset).parent),
@@ -16,7 +16,7 @@ with job(snakemake.log[0], threads=snakemake.threads) as device:
         [Path(path) for path in snakemake.input.flow],
         Path(snakemake.input.cam_weights),
         build_section("maskconsist", settings["maskconsist"]),
-        None if snakemake.wildcards.round == "0" else self_training,
+        build_section("self_training", settings["self_training"]) if later_round else None,
         training_run(snakemake, device),
         Path(snakemake.output.weights),
         Path(snakemake.output.records),

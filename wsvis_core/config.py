@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from wsvis_core.errors import WsvisError
 
@@ -21,10 +21,16 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values are frozen."""
+def _ordered(pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    if pair[0] > pair[1]:
+        raise ValueError("the first number must not be greater than the second")
+    return pair
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, numbers are finite, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class SplitSettings(Section):
@@ -90,9 +96,11 @@ class CamSettings(Section):
     momentum: Fraction = Field(0.0, description="effectively 0 in IRN's public code")
     weight_decay: NotNegative = 1e-4
     poly_power: Positive = 0.9
-    resize_long: tuple[int, int] = Field((320, 640), description="pixels; range of the random long side")
+    resize_long: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = Field(
+        (320, 640), description="pixels; range of the random long side"
+    )
     crop: int = Field(512, ge=32, description="pixels, square")
-    scales: tuple[Positive, ...] = (1.0, 0.5, 1.5, 2.0)
+    scales: tuple[Positive, ...] = Field((1.0, 0.5, 1.5, 2.0), min_length=1, description="of the frame, summed")
 
 
 class FCamSettings(Section):
@@ -139,7 +147,9 @@ class FlowirnSettings(Section):
     momentum: Fraction = 0.0
     weight_decay: NotNegative = 1e-4
     poly_power: Positive = 0.9
-    rescale: tuple[Positive, Positive] = (0.5, 1.5)
+    rescale: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)] = Field(
+        (0.5, 1.5), description="range of the random scale"
+    )
     crop: int = Field(512, ge=32, description="pixels, square")
 
 
@@ -201,12 +211,12 @@ class MaskconsistSettings(Section):
     mask_layers: Count = 4
     mask_pool_size: Count = 14
     head_norm: Literal["none", "group"] = Field("none", description="'group' for training from scratch")
-    anchor_sizes: tuple[int, ...] = Field((32, 64, 128, 256, 512), description="pixels, one per pyramid level")
+    anchor_sizes: tuple[Count, ...] = Field((32, 64, 128, 256, 512), description="pixels, one per pyramid level")
     roi_canonical_size: Positive = Field(224, description="pixels; boxes this large are read at stride 16")
     rpn_batch: Count = Field(256, description="anchors sampled per image")
     roi_batch: Count = Field(512, description="regions sampled per image")
-    pre_nms: tuple[int, int] = Field((2000, 1000), description="proposals before NMS (training, test)")
-    post_nms: tuple[int, int] = Field((1000, 1000), description="proposals after NMS (training, test)")
+    pre_nms: tuple[Count, Count] = Field((2000, 1000), description="proposals before NMS (training, test)")
+    post_nms: tuple[Count, Count] = Field((1000, 1000), description="proposals after NMS (training, test)")
     # Predictions made while training, as at test time (§3.2).
     score_threshold: Fraction = 0.05
     nms_threshold: Fraction = 0.5
@@ -392,6 +402,9 @@ class Config:
         layers = [self._raw.get(section), block.get(section)]
         for kind, name in variants.items():
             group = f"{kind}s"
+            if name not in self._names(group):
+                names = self._names(group)
+                raise WsvisError(f"{kind} '{name}' is not one of the {group} in {self._source}{_nearest(name, names)}")
             if group == "labellers":
                 layers.append(self._labeller_overrides(name).get(section))
             elif VARIANT_SECTION[group] == section:

@@ -14,22 +14,27 @@ from wsvis_core.config import Config
 
 @dataclass(frozen=True)
 class Stage:
-    """version: raised when the code changes the result. sections: config sections that influence it."""
+    """version: raised when the code changes the result. sections: config sections that influence it.
+
+    seeded: does the run's seed influence it? without: "section.key" of single settings that do not.
+    """
 
     version: int
     sections: tuple[str, ...]
+    seeded: bool = False
+    without: tuple[str, ...] = ()
 
 
 STAGES = {
     "generate_dataset": Stage(1, ()),
     "prepare_dataset": Stage(1, ()),
     "extract_flow": Stage(1, ("flow",)),
-    "train_cam": Stage(1, ("cam",)),
+    "train_cam": Stage(1, ("cam",), seeded=True, without=("cam.scales",)),
     "extract_cam": Stage(1, ("cam", "stage1")),
-    "make_label_maps": Stage(1, ("f_cam", "label_maps")),
-    "train_flowirn": Stage(1, ("cam", "flowirn", "f_bound", "stage1")),
-    "make_pseudo_labels": Stage(1, ("flowirn", "f_cam", "pseudo_labels", "stage1")),
-    "train_maskconsist": Stage(1, ("maskconsist", "self_training")),
+    "make_label_maps": Stage(1, ("f_cam", "label_maps"), without=("f_cam.seeds",)),
+    "train_flowirn": Stage(1, ("flowirn", "f_bound"), seeded=True),
+    "make_pseudo_labels": Stage(1, ("flowirn", "f_cam", "pseudo_labels"), without=("f_cam.labels",)),
+    "train_maskconsist": Stage(1, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(1, ("maskconsist", "prediction")),
     "track_instances": Stage(1, ("tracking",)),
     "evaluate_pseudo_labels": Stage(1, ("evaluation",)),
@@ -40,11 +45,24 @@ STAGES = {
 SHARDED = {"extract_flow", "extract_cam", "make_label_maps", "make_pseudo_labels", "predict_masks"}
 
 
-def stage_settings(config: Config, stage: str, dataset: str, **variants: str) -> dict[str, Any]:
-    """The plain, sorted dict that goes into a rule's `params`: exactly what influences the stage's result."""
+def stage_settings(
+    config: Config, stage: str, dataset: str, *, round: str | None = None, **variants: str
+) -> dict[str, Any]:
+    """The plain, sorted dict that goes into a rule's `params`: exactly what influences the stage's result.
+
+    round: of self-training; round "0" has no `self_training` in its settings. variants: flow=, labeller=, segmenter=,
+    tracker=, those that name the job.
+    """
     spec = STAGES[stage]
     settings = config.stage(spec.sections, dataset, **variants)
     settings["version"] = spec.version
+    if not spec.seeded:
+        del settings["seed"]
+    for path in spec.without:
+        section, key = path.split(".")
+        settings[section].pop(key, None)
+    if round == "0":
+        settings.pop("self_training", None)
     block = config.datasets[dataset]
     if stage in ("generate_dataset", "prepare_dataset"):
         settings["dataset"] = _dataset_facts(block.model_dump(mode="json"), stage)
