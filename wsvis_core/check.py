@@ -18,10 +18,10 @@ from wsvis_core.errors import WsvisError
 def check_project(config_files: Sequence[Path], dataset: str | None) -> list[str]:
     """Problems of the merged configuration, of one data set or of all, each a message; [] when a run may start.
 
-    config_files: later ones are merged over earlier ones, as Snakemake does with --configfile.
+    config_files: merged over `config.yaml` of the working directory, in order, as Snakemake does with --configfile.
     """
     try:
-        config = load_config(config_files)
+        config = load_config(list(dict.fromkeys([Path("config.yaml"), *config_files])))
         names = [dataset] if dataset else list(config.datasets)
         for name in names:
             config.section("pipeline", name)
@@ -89,13 +89,16 @@ def _data_problem(name: str, block: DatasetSettings) -> str | None:
 
 
 def _weight_problems(config: Config, dataset: str) -> list[str]:
-    """Weights files that a data set's settings name and that do not exist."""
-    found = []
-    for section in SECTIONS:
-        weights = getattr(config.section(section, dataset), "backbone_weights", None)
-        if weights not in (None, "torchvision", "none", "cam") and not Path(weights).exists():
-            found.append(
-                f"data set '{dataset}': {section}.backbone_weights names {weights}, which does not exist; give the "
-                f"path of a torchvision ResNet state dict, or 'torchvision' to let torchvision download one"
-            )
-    return found
+    """Weights files that a data set's settings name, in any labeller or segmenter too, and that do not exist."""
+    variants = [{kind: name} for kind in ("labeller", "segmenter") for name in config.variants(f"{kind}s")]
+    named = dict.fromkeys(
+        (section, getattr(config.section(section, dataset, **variant), "backbone_weights", None))
+        for section in SECTIONS
+        for variant in ({}, *variants)
+    )
+    return [
+        f"data set '{dataset}': {section}.backbone_weights names {weights}, which does not exist; give the "
+        f"path of a torchvision ResNet state dict, or 'torchvision' to let torchvision download one"
+        for section, weights in named
+        if weights not in (None, "torchvision", "none", "cam") and not Path(weights).exists()
+    ]
