@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wsvis_core.config import Config
+from wsvis_core.stages import SHARDED, STAGES, stage_settings
+
+CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+# Every job there is, by stage and variants, for the labellers irn and flowirn.
+VARIANTS = {
+    "extract_flow": [{"flow": "dis"}],
+    "make_label_maps": [{"labeller": "irn"}, {"labeller": "flowirn"}],
+    "train_flowirn": [{"labeller": "irn"}, {"labeller": "flowirn"}],
+    "make_pseudo_labels": [{"labeller": "irn"}, {"labeller": "flowirn"}],
+    "train_maskconsist": [{"segmenter": "maskconsist", "round": "0"}, {"segmenter": "maskconsist", "round": "1"}],
+    "predict_masks": [{"segmenter": "maskconsist"}],
+    "track_instances": [{"tracker": "unovost"}],
+}
+
+
+def all_settings(*changes: tuple[str, object]) -> dict[str, str]:
+    """Settings of every job as text, after setting dotted paths of the configuration."""
+    raw = json.loads(json.dumps(CONFIG))
+    for path, value in changes:
+        *parents, key = path.split(".")
+        place = raw
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = value
+    config = Config(raw)
+    return {
+        " ".join([stage, *variant.values()]): json.dumps(stage_settings(config, stage, "demo", **variant))
+        for stage in STAGES
+        for variant in VARIANTS.get(stage, [{}])
+    }
+
+
+BEFORE = all_settings()
+LABELLERS = ("irn", "flowirn")
+
+
+def changed(path: str, value: object) -> set[str]:
+    after = all_settings((path, value))
+    return {job for job in BEFORE if after[job] != BEFORE[job]}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("tracking.max_tracks", 7, {"track_instances unovost"}),
+        ("datasets.demo.tracking.max_tracks", 7, {"track_instances unovost"}),
+        ("f_cam.A", 3, {"make_label_maps flowirn", "make_pseudo_labels flowirn"}),
+        ("f_cam.seeds", "raw", {"make_pseudo_labels flowirn"}),
+        ("f_cam.labels", False, {"make_label_maps flowirn"}),
+        ("f_bound.lambda", 3, {"train_flowirn flowirn"}),
+        ("label_maps.crf", "none", {f"make_label_maps {name}" for name in LABELLERS}),
+        ("pseudo_labels.beta", 5, {f"make_pseudo_labels {name}" for name in LABELLERS}),
+        ("datasets.demo.cam.epochs", 9, {"train_cam", "extract_cam"}),
+        ("datasets.demo.cam.scales", [1.0], {"extract_cam"}),
+        ("datasets.demo.stage1.long_side", 128, {"extract_cam"}),
+        ("flow.preset", "fast", {"extract_flow dis"}),
+        ("flows.dis.preset", "fast", {"extract_flow dis"}),
+        ("self_training.score_threshold", 0.7, {"train_maskconsist maskconsist 1"}),
+        ("datasets.demo.prediction.max_detections", 9, {"predict_masks maskconsist"}),
+        ("evaluation.instance_count_thresholds", [0.3], {job for job in BEFORE if job.startswith("evaluate")}),
+        ("report.videos", 2, {"make_report"}),
+        ("pipeline.rounds", 0, set()),
+        ("datasets.demo.synthetic.num_videos", 20, {"generate_dataset"}),
+        ("datasets.demo.split.seed", 3, {"prepare_dataset"}),
+        ("datasets.demo.check_images", "header", {"prepare_dataset"}),
+        ("datasets.demo.root", "elsewhere", {"generate_dataset", "prepare_dataset"}),
+        ("datasets.demo.shards.train", 3, {job for job in BEFORE if job.split()[0] in SHARDED}),
+        ("seed", 1, {job for job in BEFORE if job.startswith("train_")}),
+        ("datasets.ytvis.cam", {"epochs": 9}, set()),
+        ("labellers.irn.f_cam", {"enabled": False, "A": 4}, set()),
+        ("labellers.flowirn.f_cam", False, {"make_label_maps flowirn", "make_pseudo_labels flowirn"}),
+    ],
+)
+def test_an_edit_changes_the_stages_it_must_and_no_other(path, value, expected):
+    assert changed(path, value) == expected
+
+
+def test_the_irn_labeller_does_not_see_flow_settings_at_all():
+    edits = [("f_cam.A", 3), ("f_cam.order", "amplify_then_normalise"), ("f_bound.weight", 5), ("f_bound.clip", None)]
+    after = all_settings(*edits)
+    assert all(after[job] == BEFORE[job] for job in BEFORE if "irn" in job.split())
+
+
+def test_self_training_settings_are_there_from_round_1_on():
+    config = Config(CONFIG)
+    settings = [
+        stage_settings(config, "train_maskconsist", "demo", segmenter="maskconsist", round=str(number))
+        for number in range(3)
+    ]
+    assert ["self_training" in item for item in settings] == [False, True, True] and settings[1] == settings[2]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_settings_are_sorted_plain_and_carry_the_version(stage, monkeypatch):
+    variant = VARIANTS.get(stage, [{}])[-1]
+    settings = stage_settings(Config(CONFIG), stage, "demo", **variant)
+    assert list(settings) == sorted(settings) and settings["version"] == STAGES[stage].version
+    assert json.loads(json.dumps(settings)) == settings
+    raised = STAGES[stage].__class__(99, STAGES[stage].sections, STAGES[stage].seeded, STAGES[stage].without)
+    monkeypatch.setitem(STAGES, stage, raised)
+    assert stage_settings(Config(CONFIG), stage, "demo", **variant) == settings | {"version": 99}
