@@ -20,6 +20,7 @@ with job(snakemake.log[0], threads=snakemake.threads) as device:
         build_section("flowirn", settings["flowirn"]),
         build_section("pseudo_labels", settings["pseudo_labels"]),
         build_section("f_cam", settings["f_cam"]),
+        build_section("stage1", settings["stage1"]).irnet_scale,
         device,
     )
     make_pseudo_labels(

@@ -16,6 +16,7 @@ with job(snakemake.log[0], threads=snakemake.threads) as device:
         Path(snakemake.input.cam_weights),
         build_section("flowirn", settings["flowirn"]),
         build_section("f_bound", settings["f_bound"]),
+        build_section("stage1", settings["stage1"]).irnet_scale,
         training_run(snakemake, device),
         Path(snakemake.output.weights),
         Path(snakemake.output.records),

@@ -137,7 +137,13 @@ def norm_for(weights: str, pretrained_norm: str) -> str:
 def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
     if weights != "torchvision":
         state = load_tensors(Path(weights))
-        return state.get("backbone", state)
+        if isinstance(state, dict):
+            state = state.get("backbone", state)
+        if not isinstance(state, dict):
+            raise WsvisError(
+                f"{weights} holds a {type(state).__name__}, expected the state dict of a torchvision ResNet"
+            )
+        return state
     if not ARCHITECTURES[name].pretrained:
         raise WsvisError(f"torchvision has no weights for {name}; set the backbone weights to 'none'")
     return torchvision.models.get_model(name, weights="IMAGENET1K_V1").state_dict()
@@ -146,7 +152,8 @@ def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
 def load_backbone_weights(backbone: Backbone, state: dict[str, Tensor], *, source: str) -> None:
     """Load a ResNet state dict (a classifier `fc.*` in it is ignored); every tensor must be there and fit."""
     wanted = backbone.state_dict()
-    given = {key: value.float() for key, value in state.items() if key in wanted and value.is_floating_point()}
+    tensors = {key: value for key, value in state.items() if key in wanted and isinstance(value, Tensor)}
+    given = {key: value.float() for key, value in tensors.items() if value.is_floating_point()}
     missing = [key for key, value in wanted.items() if value.is_floating_point() and key not in given]
     wrong = [key for key, value in given.items() if value.shape != wanted[key].shape]
     if missing or wrong:

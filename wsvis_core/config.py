@@ -69,6 +69,7 @@ class Stage1Settings(Section):
     """Working size of the pseudo-label stages: IRN's constants assume frames of about 500 pixels (§1.12)."""
 
     long_side: int = Field(512, ge=32, description="pixels; frames are scaled to this long side, up or down")
+    irnet_scale: float = Field(1.0, ge=1, le=4, description="IRNet sees frames this much larger, for finer cells")
 
 
 class FlowSettings(Section):

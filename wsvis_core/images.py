@@ -17,8 +17,12 @@ PAD_COLOUR = (124, 116, 104)
 
 def scaled_size(height: int, width: int, long_side: int) -> tuple[int, int]:
     """(H', W') with the given long side and the same aspect ratio, each at least 1."""
-    scale = long_side / max(height, width)
-    return max(round(height * scale), 1), max(round(width * scale), 1)
+    return scaled_by((height, width), long_side / max(height, width))
+
+
+def scaled_by(size: tuple[int, ...], factor: float) -> tuple[int, int]:
+    """(H, W) times a factor, rounded, each at least 1."""
+    return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -21,7 +21,7 @@ from wsvis_core.flowirn.flow_gradient import flow_at_cells
 from wsvis_core.flowirn.label_map_shards import LabelMapReader
 from wsvis_core.flowirn.losses import downsample_labels, flow_boundary_loss, irn_losses, pair_affinity
 from wsvis_core.flowirn.network import IRNet
-from wsvis_core.images import PAD_COLOUR, random_crop_window, resize_image, to_tensor
+from wsvis_core.images import PAD_COLOUR, random_crop_window, resize_image, scaled_by, to_tensor
 from wsvis_core.training.loop import Run, StepResult, finish, train
 from wsvis_core.training.randomness import batch_indices, batches_per_epoch, generator
 from wsvis_core.training.schedules import build_optimizer, polynomial
@@ -39,6 +39,7 @@ class TrainingFrames:
     label_maps: LabelMapReader
     flow: FlowReader
     frames: tuple[tuple[Video, int], ...]
+    irnet_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,16 @@ def train_flowirn(
     cam_weights: Path,
     settings: FlowirnSettings,
     f_bound: FBoundSettings,
+    irnet_scale: float,
     run: Run,
     weights: Path,
     records: Path,
 ) -> None:
-    """Train on every training frame that has a class label, measure the mean displacement, write the weights."""
-    source = _training_frames(dataset, LabelMapReader(label_maps), FlowReader(flow))
+    """Train on every training frame that has a class label, measure the mean displacement, write the weights.
+
+    irnet_scale: frames are this much larger here than the label maps, on top of the random rescale.
+    """
+    source = _training_frames(dataset, LabelMapReader(label_maps), FlowReader(flow), irnet_scale)
     count = len(source.frames)
     iterations = max(round(settings.epochs * batches_per_epoch(count, settings.batch_size)), 1)
     torch.manual_seed(run.seed)
@@ -135,7 +140,9 @@ def irn_step(
     return StepResult(losses, {"boundary_mean": float(boundary.detach().mean())})
 
 
-def _training_frames(dataset: VideoDataset, label_maps: LabelMapReader, flow: FlowReader) -> TrainingFrames:
+def _training_frames(
+    dataset: VideoDataset, label_maps: LabelMapReader, flow: FlowReader, irnet_scale: float
+) -> TrainingFrames:
     frames = [
         (video, index)
         for video in dataset.split("train")
@@ -143,7 +150,7 @@ def _training_frames(dataset: VideoDataset, label_maps: LabelMapReader, flow: Fl
     ]
     if not frames:
         raise WsvisError("no training frame has a class label; check the annotations of the training split")
-    return TrainingFrames(dataset, label_maps, flow, tuple(frames))
+    return TrainingFrames(dataset, label_maps, flow, tuple(frames), irnet_scale)
 
 
 def _make_batch(
@@ -170,11 +177,11 @@ def _example(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One augmented example: uniform rescale, mirror, random crop, the same for image, labels and flow (§1.8, §2.2)."""
     labels = source.label_maps.frame(video.id, index)
-    scale = rng.uniform(*settings.rescale)
-    size = (max(round(labels.shape[0] * scale), 1), max(round(labels.shape[1] * scale), 1))
+    rescale = rng.uniform(*settings.rescale)
+    size = scaled_by(labels.shape, rescale * source.irnet_scale)
     image = resize_image(source.dataset.read_frame(video, index), size)
     labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)
-    flow, valid = _training_flow(source.flow, video, index, size, scale, f_bound)
+    flow, valid = _training_flow(source.flow, video, index, size, rescale, f_bound)
     if rng.random() < 0.5:
         image, labels, flow = image[:, ::-1], labels[:, ::-1], flip_flow_horizontal(flow)
     window = random_crop_window(*size, settings.crop, rng)
@@ -187,7 +194,7 @@ def _example(
 
 
 def _training_flow(
-    reader: FlowReader, video: Video, index: int, size: tuple[int, int], scale: float, f_bound: FBoundSettings
+    reader: FlowReader, video: Video, index: int, size: tuple[int, int], rescale: float, f_bound: FBoundSettings
 ) -> tuple[Tensor, bool]:
     """Flow per native frame at `size` (2,H,W) in the unit f-Bound asks for, and whether there is any.
 
@@ -199,7 +206,7 @@ def _training_flow(
         return torch.zeros(2, *size), False
     resized = resize_flow(entry.flow, size)
     if f_bound.flow_units == "native":
-        resized = resized * (scale * video.width / size[1])
+        resized = resized * (rescale * video.width / size[1])
     return resized * (f_bound.flow_value_scale / entry.gap), True
 
 
@@ -208,11 +215,11 @@ def measure_mean_displacement(model: IRNet, source: TrainingFrames, crop: int, d
     """Mean displacement (2,), order (y, x), over top-left crops of training frames, in inference mode (§1.8)."""
     model.eval()
     model.mean_displacement.zero_()
-    step = max(len(source.frames) // MEAN_DISPLACEMENT_FRAMES, 1)
+    step = -(-len(source.frames) // MEAN_DISPLACEMENT_FRAMES)
     total = torch.zeros(2, dtype=torch.float64)
     chosen = source.frames[::step]
     for video, index in chosen:
-        size = source.label_maps.frame(video.id, index).shape
+        size = scaled_by(source.label_maps.frame(video.id, index).shape, source.irnet_scale)
         image = resize_image(source.dataset.read_frame(video, index), size)[:crop, :crop]
         canvas = np.full((crop, crop, 3), PAD_COLOUR, np.uint8)
         canvas[: image.shape[0], : image.shape[1]] = image

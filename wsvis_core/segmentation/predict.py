@@ -11,7 +11,7 @@ import torch
 from wsvis_core.config import MaskconsistSettings, PredictionSettings
 from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.instances import InstanceSet
-from wsvis_core.segmentation.augment import resize_image, resize_instances, training_size
+from wsvis_core.segmentation.augment import resize_image, training_size
 from wsvis_core.segmentation.build import segmenter_from_settings
 from wsvis_core.segmentation.interface import SegmenterBackend
 from wsvis_core.storage.files import load_tensors
@@ -55,5 +55,4 @@ def predict_frame(
     frame = torch.from_numpy(dataset.read_frame(video, index)).permute(2, 0, 1)
     size = (video.height, video.width)
     image = resize_image(frame, training_size(size, prediction.short_side, prediction.max_side)).to(device)
-    found = segmenter.predict(segmenter.encode([image]), with_appearance=True)[0].to("cpu")
-    return resize_instances(found, size)
+    return segmenter.predict(segmenter.encode([image]), with_appearance=True, output_sizes=[size])[0].to("cpu")

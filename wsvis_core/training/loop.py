@@ -111,7 +111,7 @@ def train(
             optimizer.step()
         if _is_recorded(iteration, iterations):
             _record(run, iteration, optimizer.param_groups[0]["lr"], total, result)
-        progress.advance(f"loss {float(total):.4f}")
+        progress.advance(f"loss {total.item():.4f}")
         if time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
             _save_checkpoint(run, iteration + 1, model, optimizer)
             last_checkpoint = time.monotonic()
@@ -131,11 +131,12 @@ def _loader(run: Run, make_batch: Callable[[int], Any], sampler: range) -> DataL
 
 def _checked_sum(result: StepResult, iteration: int, batch: str, run: Run) -> Tensor:
     total = torch.stack([loss.float() for loss in result.losses.values()]).sum()
-    if not math.isfinite(float(total)):
-        values = ", ".join(f"{name}={float(loss):.4g}" for name, loss in result.losses.items())
+    if not math.isfinite(total.item()):
+        values = ", ".join(f"{name}={loss.item():.4g}" for name, loss in result.losses.items())
+        saved = f"the last checkpoint is {run.checkpoint_path}"
         raise WsvisError(
             f"{run.name}: the loss is not finite at iteration {iteration} ({values}); batch: {batch}. "
-            f"Lower the learning rate; the last checkpoint is {run.checkpoint_path}"
+            f"Lower the learning rate; {saved if run.checkpoint_path.exists() else 'there is no checkpoint yet'}"
         )
     return total
 
@@ -147,8 +148,8 @@ def _is_recorded(iteration: int, iterations: int) -> bool:
 
 def _record(run: Run, iteration: int, lr: float, total: Tensor, result: StepResult) -> None:
     """Append one line of scalars."""
-    record = {"iteration": iteration, "lr": lr, "loss": float(total)}
-    record |= {f"loss_{name}": float(loss) for name, loss in result.losses.items()} | result.scalars
+    record = {"iteration": iteration, "lr": lr, "loss": total.item()}
+    record |= {f"loss_{name}": loss.item() for name, loss in result.losses.items()} | result.scalars
     run.folder.mkdir(parents=True, exist_ok=True)
     with open(run.records_path, "a") as stream:
         stream.write(json.dumps(record) + "\n")

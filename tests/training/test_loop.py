@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from wsvis_core.errors import WsvisError
+from wsvis_core.storage.files import load_tensors
+from wsvis_core.training import loop
+from wsvis_core.training.loop import Run, StepResult, finish, train
+from wsvis_core.training.randomness import torch_generator
+from wsvis_core.training.schedules import build_optimizer, polynomial
+
+ITERATIONS = 12
+TRUTH = torch.tensor([[1.0, -2.0, 0.5]])
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL."""
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """Waiting for the disk at every checkpoint is most of the time here, and no test can see it."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+def run_in(folder: Path, **options) -> Run:
+    options = {"settings": {"lr": 1}, "seed": 3, "checkpoint_seconds": 0.0, **options}
+    return Run(name="toy", folder=folder / "training", device=torch.device("cpu"), **options)
+
+
+def new_model() -> nn.Module:
+    """A linear model with a buffer (batch norm) and randomness inside the network (dropout)."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.2), nn.Linear(3, 1))
+
+
+def make_batch(iteration: int) -> tuple[int, torch.Tensor]:
+    return iteration, torch.randn(16, 3, generator=torch_generator(3, iteration))
+
+
+def fit(
+    run: Run,
+    *,
+    optimizer: str = "sgd",
+    iterations: int = ITERATIONS,
+    breaks_at: int | None = None,
+    spoil: dict[int, float] | None = None,
+    batches=make_batch,
+    asked: list[int] | None = None,
+    lr: float = 0.05,
+    **options,
+) -> nn.Module:
+    """Fit y = TRUTH·x, breaking as a killed process does inside step `breaks_at`."""
+    model = new_model()
+    groups = [{"params": list(model.parameters()), "lr": lr}]
+
+    def step(batch: tuple[int, torch.Tensor], iteration: int) -> StepResult:
+        number, x = batch
+        assert number == iteration
+        if asked is not None:
+            asked.append(iteration)
+        if iteration == breaks_at:
+            raise KilledError
+        loss = (model(x) - x @ TRUTH.T).square().mean() * (spoil or {}).get(iteration, 1.0)
+        return StepResult({"fit": loss, "small": 0.01 * loss}, {"size": float(len(x))})
+
+    train(
+        run,
+        model,
+        build_optimizer(optimizer, groups, momentum=0.9, weight_decay=0.01),
+        polynomial(iterations, 0.9),
+        iterations=iterations,
+        make_batch=batches,
+        step=step,
+        describe_batch=lambda batch: f"video {batch[0]}, frame 0",
+        **options,
+    )
+    return model
+
+
+def records(run: Run) -> list[dict]:
+    return [json.loads(line) for line in run.records_path.read_text().splitlines()]
+
+
+def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
+    first, second = a.state_dict(), b.state_dict()
+    assert list(first) == list(second)
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
+def test_the_loss_falls(tmp_path):
+    def error(model: nn.Module) -> float:
+        x = make_batch(1000)[1]
+        return float((model.eval()(x) - x @ TRUTH.T).square().mean().detach())
+
+    trained = fit(run_in(tmp_path, checkpoint_seconds=1000), iterations=60)
+    assert error(trained) < 0.1 * error(new_model())
+
+
+def test_records_hold_losses_rates_and_scalars(tmp_path):
+    run = run_in(tmp_path)
+    fit(run)
+    found = records(run)
+    assert [record["iteration"] for record in found] == list(range(ITERATIONS))
+    for record in found:
+        assert set(record) == {"iteration", "lr", "loss", "loss_fit", "loss_small", "size"}
+        assert record["loss"] == pytest.approx(record["loss_fit"] + record["loss_small"])
+        assert record["lr"] == pytest.approx(0.05 * (1 - record["iteration"] / ITERATIONS) ** 0.9)
+
+
+def test_long_runs_record_about_two_hundred_lines_and_the_last(tmp_path):
+    run = run_in(tmp_path, checkpoint_seconds=1000)
+    fit(run, iterations=430)
+    iterations = [record["iteration"] for record in records(run)]
+    assert iterations == [*range(0, 430, 2), 429]
+
+
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One second passes between two looks of the loop at the clock."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("breaks_at", [0, 1, 5, 7, ITERATIONS - 1])
+def test_killed_and_restarted_equals_uninterrupted(tmp_path, monkeypatch, optimizer, breaks_at):
+    clock(monkeypatch)
+    whole = run_in(tmp_path / "whole")
+    expected = fit(whole, optimizer=optimizer)
+    run, asked = run_in(tmp_path / "killed", checkpoint_seconds=3.0), []
+    with pytest.raises(KilledError):
+        fit(run, optimizer=optimizer, breaks_at=breaks_at)
+    found = fit(run, optimizer=optimizer, asked=asked)
+    assert_same_weights(found, expected)
+    assert run.records_path.read_bytes() == whole.records_path.read_bytes()
+    # Checkpoints come every three steps here: at most three steps are done twice.
+    assert breaks_at - 3 <= asked[0] <= breaks_at and asked[-1] == ITERATIONS - 1
+
+
+def test_killed_again_and_again(tmp_path):
+    expected = fit(run_in(tmp_path / "whole"), optimizer="adamw")
+    run = run_in(tmp_path / "killed")
+    for breaks_at in (2, 3, 9):
+        with pytest.raises(KilledError):
+            fit(run, optimizer="adamw", breaks_at=breaks_at)
+    assert_same_weights(fit(run, optimizer="adamw"), expected)
+
+
+def test_killed_after_the_last_step(tmp_path):
+    run, asked = run_in(tmp_path), []
+    expected = fit(run)
+    assert_same_weights(fit(run, asked=asked), expected)
+    assert asked == [] and len(records(run)) == ITERATIONS
+
+
+def test_a_line_cut_short_by_the_kill_goes(tmp_path):
+    whole = run_in(tmp_path / "whole")
+    fit(whole)
+    run = run_in(tmp_path / "killed")
+    with pytest.raises(KilledError):
+        fit(run, breaks_at=6)
+    with open(run.records_path, "a") as stream:
+        stream.write('{"iteration": 6, "lo')
+    fit(run)
+    assert run.records_path.read_bytes() == whole.records_path.read_bytes()
+
+
+def test_records_without_a_checkpoint_are_not_kept(tmp_path):
+    run = run_in(tmp_path, checkpoint_seconds=1000)
+    with pytest.raises(KilledError):
+        fit(run, breaks_at=5)
+    assert not run.checkpoint_path.exists() and len(records(run)) == 5
+    fit(run)
+    assert [record["iteration"] for record in records(run)] == list(range(ITERATIONS))
+
+
+def test_a_half_written_checkpoint_is_never_read(tmp_path, monkeypatch):
+    run = run_in(tmp_path)
+    with pytest.raises(KilledError):
+        fit(run, breaks_at=4)
+    run.checkpoint_path.with_name("checkpoint.pt.tmp").write_bytes(b"half")
+    assert_same_weights(fit(run), fit(run_in(tmp_path / "whole")))
+
+
+@pytest.mark.parametrize("other", [{"lr": 2}, {"lr": 1, "inputs": [["a", 1, 2]]}])
+def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path, other):
+    with pytest.raises(KilledError):
+        fit(run_in(tmp_path), breaks_at=6)
+    asked: list[int] = []
+    run = run_in(tmp_path, settings=other)
+    found = fit(run, asked=asked)
+    assert asked == list(range(ITERATIONS)) and len(records(run)) == ITERATIONS
+    assert_same_weights(found, fit(run_in(tmp_path / "fresh")))
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, factor):
+    run = run_in(tmp_path)
+    with pytest.raises(WsvisError) as caught:
+        fit(run, spoil={4: factor})
+    shown = "nan" if factor != factor else "inf"
+    assert str(caught.value) == (
+        f"toy: the loss is not finite at iteration 4 (fit={shown}, small={shown}); batch: video 4, frame 0. "
+        f"Lower the learning rate; the last checkpoint is {run.checkpoint_path}"
+    )
+    saved = load_tensors(run.checkpoint_path)
+    assert saved["iteration"] == 4 and all(v.isfinite().all() for v in saved["model"].values())
+    assert [record["iteration"] for record in records(run)] == [0, 1, 2, 3]
+
+
+def test_a_bad_loss_in_the_first_step_saves_nothing(tmp_path):
+    run = run_in(tmp_path)
+    with pytest.raises(WsvisError, match="iteration 0 .*there is no checkpoint yet"):
+        fit(run, spoil={0: float("nan")})
+    assert not run.checkpoint_path.exists() and not run.records_path.exists()
+
+
+def test_gradients_are_clipped_to_the_largest_norm(tmp_path):
+    """SGD's first step without momentum buffer or decay moves the weights by lr · gradient."""
+    before = [p.detach().clone() for p in new_model().parameters()]
+
+    def length_of_step(name: str, **options) -> float:
+        model = fit(run_in(tmp_path / name), iterations=1, spoil={0: 1e4}, lr=1e-6, **options)
+        after = model.parameters()
+        moved = torch.cat([(a.detach() - b).flatten() for a, b in zip(after, before, strict=True)])
+        return moved.norm().item()
+
+    free, clipped = length_of_step("free"), length_of_step("clipped", grad_clip=0.5)
+    assert clipped == pytest.approx(0.5e-6, rel=0.15) and free > 100 * clipped
+
+
+def test_a_step_without_a_gradient_changes_no_weight(tmp_path):
+    model = nn.Linear(2, 1)
+    before = model.weight.detach().clone()
+    train(
+        run_in(tmp_path),
+        model,
+        torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9),
+        lambda i: 1.0,
+        iterations=2,
+        make_batch=lambda i: i,
+        step=lambda batch, i: StepResult({"nothing": torch.zeros(())}, {}),
+        describe_batch=str,
+    )
+    assert torch.equal(model.weight, before)
+
+
+def test_worker_processes_do_not_change_the_result(tmp_path):
+    expected = fit(run_in(tmp_path / "here"))
+    run = run_in(tmp_path / "workers", workers=1)
+    with pytest.raises(KilledError):
+        fit(run, breaks_at=5)
+    assert_same_weights(fit(run), expected)
+    two = run_in(tmp_path / "two", workers=2, checkpoint_seconds=1000)
+    assert_same_weights(fit(two), expected)
+    assert two.records_path.read_bytes() == run.records_path.read_bytes()
+
+
+def test_the_state_of_the_global_generator_before_does_not_matter(tmp_path):
+    torch.manual_seed(1)
+    first = fit(run_in(tmp_path / "a"))
+    torch.rand(100)
+    assert_same_weights(fit(run_in(tmp_path / "b")), first)
+
+
+def test_the_seed_matters(tmp_path):
+    a, b = fit(run_in(tmp_path / "a")), fit(run_in(tmp_path / "b", seed=4))
+    assert not torch.equal(a[2].weight, b[2].weight)
+
+
+def test_finish_writes_the_outputs_and_removes_the_side_folder(tmp_path):
+    run = run_in(tmp_path)
+    model = fit(run)
+    weights, log = tmp_path / "out" / "weights.pt", tmp_path / "out" / "training.jsonl"
+    kept = run.records_path.read_bytes()
+    finish(run, weights, log, {"model": model.state_dict()})
+    assert not run.folder.exists() and log.read_bytes() == kept
+    assert sorted(path.name for path in weights.parent.iterdir()) == ["training.jsonl", "weights.pt"]
+    assert torch.equal(load_tensors(weights)["model"]["2.weight"], model[2].weight)
+
+
+def test_a_kill_inside_finish_is_made_good_by_running_again(tmp_path, monkeypatch):
+    run, asked = run_in(tmp_path), []
+    model = fit(run)
+
+    def killed(path):
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(shutil, "rmtree", killed)
+        finish(run, tmp_path / "w.pt", tmp_path / "r.jsonl", {"model": model.state_dict()})
+    first = (tmp_path / "w.pt").read_bytes()
+    again = fit(run, asked=asked)
+    finish(run, tmp_path / "w.pt", tmp_path / "r.jsonl", {"model": again.state_dict()})
+    assert asked == [] and (tmp_path / "w.pt").read_bytes() == first and not run.folder.exists()
+
+
+def test_a_run_s_digest_covers_the_settings_only(tmp_path):
+    run = run_in(tmp_path)
+    assert replace(run, workers=3, checkpoint_seconds=9, folder=tmp_path).digest == run.digest
+    assert replace(run, settings={"lr": 3}).digest != run.digest
