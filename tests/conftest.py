@@ -132,6 +132,7 @@ def irn_weights(stage1: Stage1, tmp_path_factory: pytest.TempPathFactory) -> Pat
         stage1.cam_weights,
         stage1.settings.flowirn,
         stage1.settings.f_bound,
+        1.0,
         cpu_run(folder, "train_flowirn"),
         folder / "irn.pt",
         folder / "irn.jsonl",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import yaml
 from wsvis_core.config import Config
 from wsvis_core.stages import SHARDED, STAGES, stage_settings
 
-CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 # Every job there is, by stage and variants, for the labellers irn and flowirn.
 VARIANTS = {
     "extract_flow": [{"flow": "dis"}],
@@ -62,11 +64,16 @@ def changed(path: str, value: object) -> set[str]:
         ("datasets.demo.cam.epochs", 9, {"train_cam", "extract_cam"}),
         ("datasets.demo.cam.scales", [1.0], {"extract_cam"}),
         ("datasets.demo.stage1.long_side", 128, {"extract_cam"}),
+        (
+            "datasets.demo.stage1.irnet_scale",
+            2.0,
+            {f"{stage} {name}" for stage in ("train_flowirn", "make_pseudo_labels") for name in LABELLERS},
+        ),
         ("flow.preset", "fast", {"extract_flow dis"}),
         ("flows.dis.preset", "fast", {"extract_flow dis"}),
         ("self_training.score_threshold", 0.7, {"train_maskconsist maskconsist 1"}),
         ("datasets.demo.prediction.max_detections", 9, {"predict_masks maskconsist"}),
-        ("evaluation.instance_count_thresholds", [0.3], {job for job in BEFORE if job.startswith("evaluate")}),
+        ("evaluation.instance_count_thresholds", [0.3], {"evaluate_pseudo_labels", "evaluate_frames"}),
         ("report.videos", 2, {"make_report"}),
         ("pipeline.rounds", 0, set()),
         ("datasets.demo.synthetic.num_videos", 20, {"generate_dataset"}),
@@ -108,3 +115,11 @@ def test_settings_are_sorted_plain_and_carry_the_version(stage, monkeypatch):
     raised = STAGES[stage].__class__(99, STAGES[stage].sections, STAGES[stage].seeded, STAGES[stage].without)
     monkeypatch.setitem(STAGES, stage, raised)
     assert stage_settings(Config(CONFIG), stage, "demo", **variant) == settings | {"version": 99}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_script_finds_every_section_it_asks_for_and_uses_all_it_gets(stage):
+    asked = set(re.findall(r'settings\["(\w+)"\]', (ROOT / "workflow_scripts" / f"{stage}.py").read_text()))
+    settings = stage_settings(Config(CONFIG), stage, "demo", **VARIANTS.get(stage, [{}])[-1])
+    # The seed is taken up by `training_run`; the version is there to be compared only.
+    assert asked | {"seed"} >= set(settings) - {"version"} and set(settings) >= asked

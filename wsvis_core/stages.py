@@ -30,16 +30,18 @@ STAGES = {
     "prepare_dataset": Stage(1, ()),
     "extract_flow": Stage(1, ("flow",)),
     "train_cam": Stage(1, ("cam",), seeded=True, without=("cam.scales",)),
-    "extract_cam": Stage(1, ("cam", "stage1")),
+    "extract_cam": Stage(1, ("cam", "stage1"), without=("stage1.irnet_scale",)),
     "make_label_maps": Stage(1, ("f_cam", "label_maps"), without=("f_cam.seeds",)),
-    "train_flowirn": Stage(1, ("flowirn", "f_bound"), seeded=True),
-    "make_pseudo_labels": Stage(1, ("flowirn", "f_cam", "pseudo_labels"), without=("f_cam.labels",)),
+    "train_flowirn": Stage(1, ("flowirn", "f_bound", "stage1"), seeded=True, without=("stage1.long_side",)),
+    "make_pseudo_labels": Stage(
+        1, ("flowirn", "f_cam", "pseudo_labels", "stage1"), without=("f_cam.labels", "stage1.long_side")
+    ),
     "train_maskconsist": Stage(1, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(1, ("maskconsist", "prediction")),
     "track_instances": Stage(1, ("tracking",)),
     "evaluate_pseudo_labels": Stage(1, ("evaluation",)),
     "evaluate_frames": Stage(1, ("evaluation",)),
-    "evaluate_video": Stage(1, ("evaluation",)),
+    "evaluate_video": Stage(1, ()),
     "make_report": Stage(1, ("report",)),
 }
 SHARDED = {"extract_flow", "extract_cam", "make_label_maps", "make_pseudo_labels", "predict_masks"}
