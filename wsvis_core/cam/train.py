@@ -35,7 +35,7 @@ def train_cam(dataset: VideoDataset, settings: CamSettings, run: Run, weights: P
     labels = {video.id: dataset.class_labels(video) for video in dataset.split("train")}
     if not any(rows.any() for rows in labels.values()):
         raise WsvisError("no training frame has a class label; check the annotations of the training split")
-    iterations = round(settings.epochs * batches_per_epoch(len(frames), settings.batch_size))
+    iterations = max(round(settings.epochs * batches_per_epoch(len(frames), settings.batch_size)), 1)
     torch.manual_seed(run.seed)
     model = build_cam_net(settings, len(dataset.categories), pretrained=True).to(run.device)
     groups = [
