@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -16,6 +17,10 @@ from wsvis_core.flow.infer import extract_flow
 from wsvis_core.flowirn.label_map_shards import make_label_maps
 from wsvis_core.flowirn.train import train_flowirn
 from wsvis_core.training.loop import Run
+
+# Tiny arrays gain nothing from threads, and threads of several test processes wait for each other.
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
 
 # Video 3 has one frame; video 4 starts with frames without any object.
 TINY = SyntheticSettings(num_videos=6, frames_per_video=4, height=48, width=80, seed=3, one_frame_video=2)
