@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from wsvis_core.config import SECTIONS, Config
 from wsvis_core.datasets.sharding import shard_names
 from wsvis_core.errors import WsvisError
+from wsvis_core.locks import hold_run_lock
 from wsvis_core.stages import stage_settings
 
 RESULTS = "results/{dataset}"
@@ -27,6 +28,8 @@ def load_config():
 
 
 CONFIG = load_config()
+# Kept open until Snakemake ends: tells a run that is alive from one that was killed.
+RUN_LOCK = hold_run_lock(Path(".snakemake")) if workflow.is_main_process else None
 
 
 def one_of(names):

@@ -15,6 +15,7 @@ import cv2
 import torch
 
 from wsvis_core.errors import WsvisError
+from wsvis_core.locks import job_lock
 from wsvis_core.storage.files import input_stamp
 from wsvis_core.training.device import setup_compute
 from wsvis_core.training.loop import Run
@@ -28,22 +29,22 @@ def job(log_file: str, *, threads: int) -> Iterator[torch.device]:
 
     A WsvisError is printed as a message, without traceback, and ends the process with exit code 2.
     """
-    _configure_logging(Path(log_file))
-    cv2.setNumThreads(threads)
     began = time.monotonic()
     try:
-        yield setup_compute(threads)
+        with job_lock(Path(log_file)):
+            _configure_logging(Path(log_file))
+            cv2.setNumThreads(threads)
+            yield setup_compute(threads)
+            log.info("done in %.1f s", time.monotonic() - began)
     except WsvisError as error:
         log.error("%s", error)
         sys.exit(2)
     except BaseException:
         log.exception("the job failed unexpectedly after %.1f s", time.monotonic() - began)
         raise
-    log.info("done in %.1f s", time.monotonic() - began)
 
 
 def _configure_logging(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     logging.captureWarnings(True)
