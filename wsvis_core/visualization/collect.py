@@ -110,23 +110,32 @@ def _records(path: Path) -> list[dict[str, float]]:
 
 
 def stage_costs(folder: Path) -> list[dict[str, object]]:
-    """Wall seconds (summed over a rule's jobs) and largest memory from Snakemake's benchmark files, dearest first."""
-    costs: dict[str, list[tuple[float, float]]] = {}
+    """Wall seconds (summed over a rule's jobs) and largest memory from Snakemake's benchmark files, dearest first.
+
+    Memory is None where every job of the rule was too short for a reading.
+    """
+    costs: dict[str, list[tuple[float, float | None]]] = {}
     for path in sorted(folder.rglob("*.tsv")):
         rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
         with open(path) as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
         costs.setdefault(rule, []).extend((float(row["s"]), _number(row["max_rss"])) for row in rows)
-    summary = [
-        {"rule": rule, "jobs": len(jobs), "seconds": sum(s for s, _ in jobs), "max_rss_mb": max(m for _, m in jobs)}
+    summary: list[dict[str, object]] = [
+        {
+            "rule": rule,
+            "jobs": len(jobs),
+            "seconds": sum(seconds for seconds, _ in jobs),
+            "max_rss_mb": max((memory for _, memory in jobs if memory is not None), default=None),
+        }
         for rule, jobs in costs.items()
+        if jobs
     ]
     return sorted(summary, key=lambda row: -float(str(row["seconds"])))
 
 
-def _number(text: str) -> float:
+def _number(text: str) -> float | None:
     """A benchmark cell; very short jobs have no memory reading."""
-    return float(text) if text not in ("", "-", "NA") else 0.0
+    return float(text) if text not in ("", "-", "NA") else None
 
 
 def _strips(dataset: VideoDataset, files: RunFiles, settings: ReportSettings) -> list[VideoStrip]:
