@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from wsvis_core.cam.infer import extract_cam
 from wsvis_core.cam.train import train_cam
 from wsvis_core.config import CamSettings, FBoundSettings, FCamSettings, FlowirnSettings, FlowSettings, LabelMapSettings
-from wsvis_core.datasets import SyntheticSettings, VideoDataset, prepare_dataset, write_dataset
+from wsvis_core.datasets import SyntheticSettings, Video, VideoDataset, prepare_dataset, write_dataset
 from wsvis_core.flow.infer import extract_flow
 from wsvis_core.flowirn.label_map_shards import make_label_maps
 from wsvis_core.flowirn.train import train_flowirn
+from wsvis_core.instances import InstanceSet
+from wsvis_core.storage.instance_shards import KIND, EncodedInstances, to_columns
+from wsvis_core.storage.rle import decode_mask
+from wsvis_core.storage.shards import write_shard
 from wsvis_core.training.loop import Run
 
 # Tiny arrays gain nothing from threads, and threads of several test processes wait for each other.
@@ -143,3 +150,36 @@ def irn_weights(stage1: Stage1, tmp_path_factory: pytest.TempPathFactory) -> Pat
         folder / "irn.jsonl",
     )
     return folder / "irn.pt"
+
+
+@pytest.fixture(scope="session")
+def truth(prepared: Path) -> dict[str, Any]:
+    """Ground truth of the whole tiny set."""
+    return json.loads((prepared / "ground_truth_val.json").read_text())
+
+
+def true_frame(dataset: VideoDataset, truth: dict[str, Any], video: Video, t: int) -> EncodedInstances:
+    """The annotated objects of a frame as detections, each with a vector that names it."""
+    tracks = [entry for entry in truth["annotations"] if entry["video_id"] == video.id]
+    seen = [(i, entry) for i, entry in enumerate(tracks) if entry["segmentations"][t] is not None]
+    if not seen:
+        return EncodedInstances.empty((video.height, video.width))
+    masks = torch.from_numpy(np.stack([decode_mask(entry["segmentations"][t]) for _, entry in seen]))
+    classes = torch.tensor([dataset.class_index(entry["category_id"]) for _, entry in seen])
+    made = InstanceSet.from_masks(masks, classes, torch.full((len(seen),), 0.9))
+    vectors = torch.eye(8)[[i for i, _ in seen]]
+    return EncodedInstances.encode(InstanceSet(made.masks, made.boxes_xyxy, made.classes, made.scores, vectors))
+
+
+@pytest.fixture(scope="session")
+def perfect(dataset: VideoDataset, truth: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions that are the ground truth, frame by frame."""
+    path = tmp_path_factory.mktemp("perfect") / "predictions.h5"
+    write_shard(
+        path,
+        kind=KIND,
+        videos=dataset.videos,
+        make_columns=lambda video: to_columns([true_frame(dataset, truth, video, t) for t in range(len(video))]),
+        settings={},
+    )
+    return path

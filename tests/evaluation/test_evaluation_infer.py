@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from wsvis_core.config import EvaluationSettings, TrackingSettings
+from wsvis_core.errors import WsvisError
+from wsvis_core.evaluation.infer import frame_predictions, score_frames, score_tracks
+from wsvis_core.storage.instance_shards import KIND, EncodedInstances, open_instances, to_columns
+from wsvis_core.storage.shards import write_shard
+from wsvis_core.tracking.infer import track_instances
+from wsvis_core.tracking.results import tracks_to_results, write_results
+from wsvis_core.tracking.tracks import Track
+
+
+def score(dataset, split, shard, prepared, tmp_path, **settings) -> dict:
+    output, truth = tmp_path / "metrics.json", prepared / f"ground_truth_{split}.json"
+    score_frames(dataset, split, [shard], truth, EvaluationSettings(**settings), output)
+    return json.loads(output.read_text())
+
+
+def changed(perfect, dataset, folder, change):
+    """A shard of the perfect predictions after `change(frame)`."""
+    reader, path = open_instances([perfect]), folder / "changed.h5"
+    write_shard(
+        path,
+        kind=KIND,
+        videos=dataset.videos,
+        make_columns=lambda video: to_columns([change(frame) for frame in reader.video(video.id)]),
+        settings={},
+    )
+    return path
+
+
+def test_perfect_frames_score_one(dataset, perfect, prepared, tmp_path):
+    metrics = score(dataset, "val", perfect, prepared, tmp_path)
+    assert [metrics[key] for key in ("mAP", "AP50", "AP75", "AR100")] == pytest.approx([1.0] * 4)
+    assert metrics["frames"] == 21 and metrics["predictions"] == metrics["ground_truth_instances"] > 0
+    assert set(metrics["instances_per_frame"]) == {"0.05", "0.5"} and "diagnostics" not in metrics
+
+
+def test_pseudo_labels_get_diagnostics_too(dataset, perfect, prepared, tmp_path):
+    metrics = score(dataset, "train", perfect, prepared, tmp_path, instance_count_thresholds=(0.3,))
+    found = metrics["diagnostics"]
+    assert metrics["AP50"] == pytest.approx(1) and set(metrics["instances_per_frame"]) == {"0.3"}
+    assert found["mean_best_iou"] == pytest.approx(1) and found["missed_share"] == 0
+    assert found["mean_area_ratio"] == pytest.approx(1) and found["labels_per_object"] == pytest.approx(1)
+
+
+def test_wrong_classes_score_nothing(dataset, perfect, prepared, tmp_path):
+    def other_class(frame: EncodedInstances) -> EncodedInstances:
+        classes = (frame.classes + 1) % dataset.num_classes
+        return EncodedInstances(frame.size, frame.rles, classes, frame.scores, frame.boxes_xyxy)
+
+    shard = changed(perfect, dataset, tmp_path, other_class)
+    assert score(dataset, "val", shard, prepared, tmp_path)["AP50"] < 0.3
+
+
+def test_no_predictions_score_zero(dataset, perfect, prepared, tmp_path):
+    shard = changed(perfect, dataset, tmp_path, lambda frame: EncodedInstances.empty(frame.size))
+    metrics = score(dataset, "train", shard, prepared, tmp_path)
+    assert metrics["AP50"] == 0 and metrics["predictions"] == 0 and metrics["diagnostics"]["missed_share"] == 1
+
+
+def test_every_frame_of_the_split_is_asked_for_once(dataset, perfect):
+    places = [(video_id, index) for video_id, index, _ in frame_predictions(dataset, "val", [perfect])]
+    assert places == [(video.id, t) for video in dataset.videos for t in range(len(video))]
+
+
+def test_true_tracks_score_one(dataset, truth, prepared, tmp_path):
+    results = []
+    for entry in truth["annotations"]:
+        masks = tuple(entry["segmentations"])
+        track = Track(dataset.class_index(entry["category_id"]), 0.9, masks, tuple(m and 0.9 for m in masks))
+        results += tracks_to_results(entry["video_id"], [track], [category.id for category in dataset.categories])
+    write_results(tmp_path / "tracks.json", results)
+    score_tracks(tmp_path / "tracks.json", prepared / "ground_truth_val.json", tmp_path / "m.json")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert [metrics[key] for key in ("mAP", "AP50", "AP75", "AR10")] == pytest.approx([1.0] * 4)
+
+
+def test_tracking_perfect_frames_scores_high(dataset, perfect, flow_shard, prepared, tmp_path):
+    track_instances(dataset, [perfect], [flow_shard], TrackingSettings(), tmp_path / "tracks.json")
+    score_tracks(tmp_path / "tracks.json", prepared / "ground_truth_val.json", tmp_path / "m.json")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["AP50"] > 0.8 and np.isfinite(metrics["mAP"])
+
+
+def test_missing_and_unusable_files_are_named(dataset, perfect, prepared, tmp_path):
+    with pytest.raises(WsvisError) as caught:
+        score_tracks(tmp_path / "t.json", tmp_path / "gt.json", tmp_path / "m.json")
+    assert str(caught.value) == f"{tmp_path / 'gt.json'} does not exist; it is made by rule prepare_dataset"
+    (tmp_path / "t.json").write_text('[{"video_id": 0}]')
+    with pytest.raises(WsvisError, match="video_id must be a whole number from 1, not 0"):
+        score_tracks(tmp_path / "t.json", prepared / "ground_truth_val.json", tmp_path / "m.json")
+    assert not (tmp_path / "m.json").exists()
