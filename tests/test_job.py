@@ -1,51 +1,70 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
+import cv2
 import pytest
 import torch
 
-from wsvis_core.job import training_run, work_settings
-
-SCRIPT = """
-import logging, warnings
 from wsvis_core.errors import WsvisError
-from wsvis_core.job import job
-
-with job({log!r}, threads=1) as device:
-    logging.getLogger("wsvis_core.x").info("on %s", device)
-    {body}
-"""
+from wsvis_core.job import job, training_run, work_settings
 
 
-def run_job(folder: Path, body: str) -> tuple[int, str, str]:
-    """Exit code, log file and screen of a job in a process of its own, as the workflow runs it."""
-    log = folder / "logs" / "job.log"
-    command = [sys.executable, "-c", SCRIPT.format(log=str(log), body=body)]
-    done = subprocess.run(command, capture_output=True, text=True, env={"WSVIS_DEVICE": "cpu", "OMP_NUM_THREADS": "1"})
-    return done.returncode, log.read_text(), done.stderr
+@pytest.fixture(autouse=True)
+def settings_of_the_process(monkeypatch):
+    monkeypatch.setenv("WSVIS_DEVICE", "cpu")
+    yield
+    torch.set_flush_denormal(False)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
-def test_a_good_job_logs_to_file_and_screen(tmp_path):
-    code, log, screen = run_job(tmp_path, "warnings.warn('careful')")
-    assert code == 0 and log == screen
-    lines = log.splitlines()
-    assert lines[0].endswith(" on cpu") and "careful" in log and " done in " in lines[-1]
+@contextmanager
+def fresh_logging() -> Iterator[None]:
+    """A job owns its process, in which nobody has configured logging yet."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = []
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
-def test_a_users_mistake_is_a_message_and_exit_code_2(tmp_path):
-    code, log, screen = run_job(tmp_path, "raise WsvisError('set x to 3')")
-    assert code == 2 and log == screen
-    assert log.splitlines()[-1].endswith(" set x to 3") and "Traceback" not in log
+def test_a_good_job_logs_to_file_and_screen(tmp_path, capsys):
+    log = tmp_path / "logs" / "job.log"
+    with fresh_logging(), job(str(log), threads=2) as device:
+        assert device == torch.device("cpu") and torch.get_num_threads() == cv2.getNumThreads() == 2
+        logging.getLogger("wsvis_core.x").info("working")
+        warnings.warn("careful", stacklevel=1)
+    written = log.read_text()
+    assert written == capsys.readouterr().err
+    lines = written.splitlines()
+    assert lines[0].endswith(" working") and "careful" in written and " done in " in lines[-1]
 
 
-def test_a_bug_leaves_its_traceback_in_the_log(tmp_path):
-    code, log, screen = run_job(tmp_path, "{}['key']")
-    assert code == 1 and "the job failed unexpectedly after" in log
-    assert "Traceback" in log and "KeyError: 'key'" in log and "KeyError: 'key'" in screen
+def test_a_users_mistake_is_a_message_and_exit_code_2(tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught, fresh_logging(), job(str(tmp_path / "job.log"), threads=1):
+        raise WsvisError("set x to 3")
+    written = (tmp_path / "job.log").read_text()
+    assert caught.value.code == 2 and written == capsys.readouterr().err
+    assert len(written.splitlines()) == 1 and written.endswith(" set x to 3\n")
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(tmp_path, capsys):
+    with pytest.raises(KeyError), fresh_logging(), job(str(tmp_path / "job.log"), threads=1):
+        {}["key"]
+    written = (tmp_path / "job.log").read_text()
+    assert written == capsys.readouterr().err and "the job failed unexpectedly after" in written
+    assert "Traceback" in written and "KeyError: 'key'" in written and "done in" not in written
 
 
 def test_work_is_named_by_settings_and_inputs(tmp_path):

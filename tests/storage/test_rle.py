@@ -63,6 +63,7 @@ RLE = encode_mask(np.eye(4, 6, dtype=bool))
         ({"size": [4, 6], "counts": None}, "RLE counts are a NoneType, expected text or a list of run lengths"),
         ({"size": [4, 6]}, "a dict is neither a polygon list nor an RLE"),
         ([], "an empty polygon list is no mask"),
+        ([1, 2, 3, 4, 5, 6], "a polygon must be a list of x, y pairs, not int"),
         ([[]], "a polygon needs at least 3 x, y pairs, got 0 numbers"),
         ([[1, 1, 2, 2]], "a polygon needs at least 3 x, y pairs, got 4 numbers"),
         ([[1, 1, 2, 2, 3, 3, 4]], "a polygon needs at least 3 x, y pairs, got 7 numbers"),
