@@ -10,7 +10,7 @@ import torch
 from wsvis_core.backbones import build_backbone
 from wsvis_core.cam.infer import CamReader, extract_cam, load_cam_net, multi_scale_cams
 from wsvis_core.cam.network import CamNet
-from wsvis_core.cam.train import train_cam
+from wsvis_core.cam.train import _augment, train_cam
 from wsvis_core.errors import WsvisError
 from wsvis_core.images import to_tensor
 from wsvis_core.storage.files import load_tensors
@@ -102,6 +102,34 @@ def test_weights_hold_the_model_and_its_backbone(stage1):
     assert torch.equal(backbone.conv1.weight, saved["model"]["backbone.conv1.weight"])
     net = load_cam_net(stage1.cam_weights, stage1.settings.cam, stage1.dataset.num_classes, CPU)
     assert not net.training and net.classifier.weight.shape[0] == stage1.dataset.num_classes
+
+
+def test_examples_are_scaled_mirrored_and_cropped(image, tiny_settings):
+    settings = tiny_settings.cam.model_copy(update={"resize_long": (80, 80), "crop": 80})
+    plain, seen = to_tensor(image), []
+    for seed in range(20):
+        example = _augment(image, settings, np.random.default_rng(seed))
+        assert example.shape == (3, 80, 80)
+        top = next(y for y in range(35) if any(torch.equal(example[:, y : y + 46], v) for v in (plain, plain.flip(-1))))
+        seen.append((top, torch.equal(example[:, top : top + 46], plain)))
+    assert {mirrored for _, mirrored in seen} == {True, False} and len({top for top, _ in seen}) > 5
+    sizes = {
+        tuple(
+            (
+                _augment(
+                    image, settings.model_copy(update={"resize_long": (40, 80)}), np.random.default_rng(seed)
+                ).abs()
+                > 0.05
+            )
+            .any(0)
+            .any(0)
+            .nonzero()
+            .flatten()[[0, -1]]
+            .tolist()
+        )
+        for seed in range(10)
+    }
+    assert len({right - left for left, right in sizes}) > 3
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(dataset, tiny_settings, make_run, tmp_path):

@@ -236,6 +236,9 @@ def test_the_mean_displacement_is_the_mean_over_frames(stage1, source, irn_weigh
     singles = [dataclasses.replace(source, frames=(item,)) for item in few.frames]
     both, *each = (measure_mean_displacement(network, item, 64, CPU) for item in (few, *singles))
     assert torch.allclose(both, torch.stack(each).mean(dim=0), atol=1e-6) and not torch.equal(*each)
+    # What was measured before does not count.
+    network.mean_displacement.fill_(100)
+    assert torch.equal(measure_mean_displacement(network, few, 64, CPU), both)
 
 
 def test_a_set_without_labels_is_refused(stage1, make_run, tmp_path):

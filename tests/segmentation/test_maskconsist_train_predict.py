@@ -10,6 +10,8 @@ import torch
 from wsvis_core.config import MaskconsistSettings, PredictionSettings, SelfTrainingSettings
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.load import FlowReader
+from wsvis_core.flow.warp import flip_flow_horizontal, warp_masks
+from wsvis_core.mask_ops import mask_iou
 from wsvis_core.segmentation import train as module
 from wsvis_core.segmentation.build import segmenter_from_settings, transfer_from_settings
 from wsvis_core.segmentation.predict import predict_masks
@@ -144,6 +146,25 @@ def test_a_self_training_round_learns_from_predictions(stage1, perfect, trained,
     assert len(strict.frame(video, 0)) == 0
 
 
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_a_pair_carries_both_flows_in_their_own_direction(stage1, perfect, flip):
+    video, flow = max(stage1.dataset.videos, key=len), FlowReader([stage1.flow])
+    labels = StageOneLabels(open_instances([perfect]), stage1.dataset, None)
+    settings = SETTINGS.model_copy(update={"flip": flip})
+    pair = module._load_pair(stage1.dataset, labels, flow, video, 1, settings, torch.Generator().manual_seed(0))
+    flow_ts, flow_st = flow.pair(video.id, 1, (48, 80))
+    masks = [labels.frame(video, t).masks for t in (1, 2)]
+    if flip:
+        flow_ts, flow_st = flip_flow_horizontal(flow_ts), flip_flow_horizontal(flow_st)
+        masks = [item.flip(-1) for item in masks]
+    assert torch.equal(pair.flow_ts, flow_ts) and torch.equal(pair.flow_st, flow_st)
+    assert not torch.equal(pair.flow_ts, pair.flow_st)
+    assert all(torch.equal(item.masks, mask) for item, mask in zip(pair.labels, masks, strict=True))
+    # Masks of t come nearer to those of s with the flow that lives on s.
+    right, wrong = (mask_iou(warp_masks(masks[0], f), masks[1]).diagonal().mean() for f in (flow_st, flow_ts))
+    assert right > wrong
+
+
 def pairs(stage1, shard):
     labels = StageOneLabels(open_instances([shard]), stage1.dataset, None)
     return labelled_pairs(stage1.dataset, labels, FlowReader([stage1.flow]))
@@ -181,7 +202,7 @@ def test_all_switches_off_is_a_plain_mask_rcnn():
 def test_prediction_settings_replace_those_of_training():
     def thresholds(prediction):
         made = segmenter_from_settings(SETTINGS, 4, weights="none", prediction=prediction)
-        heads = next(module for module in made.modules() if hasattr(module, "score_thresh"))
+        heads = next(module for module in made.modules() if hasattr(module, "detections_per_img"))
         return heads.score_thresh, heads.detections_per_img
 
     assert thresholds(None) == (0.05, 10)

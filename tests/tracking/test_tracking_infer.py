@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from wsvis_core.config import TrackingSettings
+from wsvis_core.datasets.video import Frame, Video
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.load import FlowReader
+from wsvis_core.instances import InstanceSet
 from wsvis_core.storage.instance_shards import KIND, EncodedInstances, open_instances, to_columns
 from wsvis_core.storage.shards import write_shard
 from wsvis_core.tracking.infer import track_instances, track_one
@@ -64,6 +68,32 @@ def test_a_one_frame_video_and_one_without_predictions(dataset, perfect, flow_sh
     )
     track_instances(dataset, [empty], [flow_shard], TrackingSettings(), tmp_path / "none.json")
     assert (tmp_path / "none.json").read_text() == "[]\n"
+
+
+@pytest.mark.parametrize(("u", "right"), [(-10, True), (10, False)])
+def test_objects_are_linked_along_the_flow_from_the_later_frame_to_the_earlier(u, right):
+    """Two objects, 20 px apart, move 10 px to the right per frame: a later pixel came from 10 px further left."""
+    masks = torch.zeros(3, 2, 20, 80, dtype=torch.bool)
+    for t in range(3):
+        for i, x in enumerate((4, 24)):
+            masks[t, i, 6:14, x + 10 * t : x + 8 + 10 * t] = True
+    frames = [EncodedInstances.encode(InstanceSet.from_masks(found, torch.zeros(2).long())) for found in masks]
+
+    class Instances:
+        def video(self, video_id):
+            return frames
+
+    class Flow:
+        def backward(self, video_id, index):
+            field = np.zeros((2, 10, 40), np.float32)  # stored at half size: vectors are half as long
+            field[0] = u / 2
+            return field
+
+    video = Video(1, "v", 80, 20, tuple(Frame(f"{t}.jpg", 2 * t) for t in range(3)))
+    tracks = track_one(video, Instances(), Flow(), TrackingSettings())
+    found = {tuple(mask and mask["counts"] for mask in track.segmentations) for track in tracks}
+    true = {tuple(frame.rles[i]["counts"] for frame in frames) for i in range(2)}
+    assert (found == true) == right
 
 
 def test_settings_reach_the_tracker(dataset, perfect, flow_shard):
