@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from wsvis_core.cam.infer import CamReader
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.load import FlowReader
-from wsvis_core.flowirn.label_map_shards import LabelMapReader, make_label_maps
+from wsvis_core.flowirn.label_map_shards import LabelMapReader, f_cams, make_label_maps
 from wsvis_core.flowirn.train import (
     TrainingFrames,
     _example,
@@ -76,6 +77,26 @@ def test_f_cam_changes_label_maps_of_moving_frames_only_where_switched_on(stage1
     assert digests["off"] == digests["seeds only"] != digests["on"]
     still = next(i for i, video in enumerate(stage1.dataset.videos) if len(video) == 1)
     assert digests["on"][still] == digests["off"][still]
+
+
+def test_slow_motion_is_measured_per_native_frame(stage1, source):
+    """Twice the distance in time, twice the flow: the same motion, and the same amplification."""
+    video, cams = max(stage1.dataset.videos, key=len), CamReader([stage1.cams])
+    speed = float(source.flow.next_flow(video.id, 1, (48, 80)).flow.norm(dim=0).max())
+
+    class Far:
+        def next_flow(self, *key):
+            near = source.flow.next_flow(*key)
+            return dataclasses.replace(near, flow=4 * near.flow, gap=4)
+
+    def label_cams(flow, min_motion_px: float) -> torch.Tensor:
+        settings = stage1.settings.f_cam.model_copy(update={"min_motion_px": min_motion_px})
+        return f_cams(cams, flow, video, 1, settings)[1]
+
+    for limit in (0.0, speed / 2):
+        assert torch.allclose(label_cams(source.flow, limit), label_cams(Far(), limit))
+    plain = torch.from_numpy(cams.frame(video.id, 1).high_res)
+    assert torch.equal(label_cams(Far(), 1.01 * speed), plain) and not torch.equal(label_cams(Far(), 0.0), plain)
 
 
 def test_the_crf_is_used_when_asked_for(stage1, tmp_path):

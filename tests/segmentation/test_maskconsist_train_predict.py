@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -177,6 +178,19 @@ def test_pairs_need_a_label_on_either_frame(stage1, perfect):
         present = stage1.dataset.class_labels(video).any(axis=1)
         expected |= {(video.id, t) for t in range(len(video) - 1) if present[t] or present[t + 1]}
     assert found == expected and len(found) == 14  # five videos of three pairs; one pair shows nothing
+
+
+def test_pairs_too_far_apart_in_time_are_left_out_and_counted(stage1, perfect, caplog):
+    class FirstPairTooFar:
+        def pair_valid(self, video_id):
+            return [False, True, True] if video_id == 1 else FlowReader([stage1.flow]).pair_valid(video_id)
+
+    caplog.set_level(logging.INFO)
+    labels = StageOneLabels(open_instances([perfect]), stage1.dataset, None)
+    found = labelled_pairs(stage1.dataset, labels, FirstPairTooFar())
+    assert [t for video, t in found if video.id == 1] == [1, 2] and len(found) == 13
+    expected = "13 frame pairs to learn from; left out: 1 without a label, 1 too far apart in time"
+    assert caplog.messages == [expected]
 
 
 def test_no_label_at_all_is_told(stage1, tmp_path):
