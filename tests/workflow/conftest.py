@@ -130,7 +130,8 @@ class Project:
         return [*command, "--set-threads", *trainers, *options, "--", *self.targets]
 
     def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if key != "SNAKEMAKE_PROFILE"}
+        foreign = ("SNAKEMAKE_", "COV_", "COVERAGE_", "PYTEST_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
         settings = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "WSVIS_DEVICE": "cpu"}
         # A checkpoint after every step, so that a kill finds one.
         return {**kept, **settings, "WSVIS_CHECKPOINT_SECONDS": "0"}
