@@ -39,6 +39,7 @@ rule make_report:
         segmenter_records=each_round(f"{ROUND}/training.jsonl"),
     output:
         page="results/{dataset}_report.html",
+        picture="results/{dataset}_strips.jpg",
     log:
         f"{LOGS}/make_report.log",
     benchmark:

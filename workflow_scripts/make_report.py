@@ -5,6 +5,7 @@ from pathlib import Path
 from wsvis_core.config import build_section
 from wsvis_core.job import job
 from wsvis_core.visualization.collect import RunFiles, collect_report
+from wsvis_core.visualization.picture import write_picture
 from wsvis_core.visualization.report import make_report
 
 files, pipeline = snakemake.input, snakemake.params.pipeline
@@ -35,3 +36,4 @@ with job(snakemake.log[0], threads=snakemake.threads):
         build_section("report", snakemake.params.settings["report"]),
     )
     make_report(inputs, Path(snakemake.output.page))
+    write_picture(inputs, Path(snakemake.output.picture))
