@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+
 from wsvis_core.visualization.inputs import FrameColumn, ReportInputs, VideoStrip
 from wsvis_core.visualization.picture import CELL_WIDTH, GAP, TITLE_HEIGHT, contact_sheet, write_picture
 
