@@ -28,13 +28,14 @@ def load_config():
 
 
 CONFIG = load_config()
+GENERATED = [name for name, block in CONFIG.datasets.items() if block.kind == "synthetic"]
 # Kept open until Snakemake ends: tells a run that is alive from one that was killed.
 RUN_LOCK = hold_run_lock(Path(".snakemake")) if workflow.is_main_process else None
 
 
 def one_of(names):
-    """A wildcard pattern that fits exactly these names."""
-    return "|".join(re.escape(name) for name in names)
+    """A wildcard pattern that fits exactly these names; no name, nothing."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
 def settings_of(stage):

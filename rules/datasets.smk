@@ -8,6 +8,9 @@ rule generate_dataset:
         f"{LOGS}/generate_dataset.log",
     benchmark:
         f"{BENCHMARKS}/generate_dataset.tsv"
+    # Only generated sets: Snakemake removes a job's output before it runs, and a user's train.json is nobody's output.
+    wildcard_constraints:
+        dataset=one_of(GENERATED),
     conda:
         "../envs/wsvis.yaml"
     threads: 1

@@ -65,6 +65,12 @@ def test_files_that_are_no_configuration(project, content, words):
     assert words in problem
 
 
+def test_a_file_that_is_no_text(project):
+    (project / "mine.yaml").write_bytes(b"\xff\xfe\x00cam")
+    (problem,) = check_project([project / "mine.yaml"], None)
+    assert "mine.yaml is not valid YAML: " in problem
+
+
 def test_an_empty_file_is_fine(project):
     assert check_project([mine(project, "")], None) == []
 
@@ -92,7 +98,7 @@ def test_problems_of_the_data_are_found(project):
 
 
 def test_settings_of_the_generator_are_checked_without_generating(project):
-    file = mine(project, "datasets: {made: {kind: synthetic, root: made, synthetic: {num_vidoes: 3}}}")
+    file = mine(project, "datasets: {made: {kind: synthetic, root: data/made, synthetic: {num_vidoes: 3}}}")
     assert check_project([file], "tiny") == []
     (problem,) = check_project([file], None)
     assert problem == "synthetic data set: unknown setting 'num_vidoes', the nearest known one is 'num_videos'"

@@ -285,6 +285,11 @@ def test_all_bad_values_of_a_section_are_told_at_once():
         ({"datasets": [1]}, "config.yaml: datasets must be a mapping of names to settings, not [1]"),
         ({"datasets": {"d": 1}}, "config.yaml: datasets.d must be a mapping of settings, not 1"),
         ({"datasets": {"d": {}}}, "config.yaml: datasets.d: key 'root' is missing (folder of the data set"),
+        (
+            {"datasets": {"d": {"kind": "synthetic", "root": "data/e"}}},
+            "config.yaml: datasets.d: root = 'data/e': a generated data set is written to data/<its name>, "
+            "here 'data/d'",
+        ),
         ({"labellers": {"x": 1}}, "config.yaml: labellers.x must be a mapping of settings, not 1"),
         ({"labellers": {"x": {"f_cam": 1}}}, "config.yaml: labellers.x.f_cam must be a mapping of settings, not 1"),
         ({"seed": -1}, "config.yaml: seed: -1 is not a whole number ≥ 0"),

@@ -79,7 +79,6 @@ def changed(path: str, value: object) -> set[str]:
         ("datasets.demo.synthetic.num_videos", 20, {"generate_dataset"}),
         ("datasets.demo.split.seed", 3, {"prepare_dataset"}),
         ("datasets.demo.check_images", "header", {"prepare_dataset"}),
-        ("datasets.demo.root", "elsewhere", {"generate_dataset", "prepare_dataset"}),
         ("datasets.demo.shards.train", 3, {job for job in BEFORE if job.split()[0] in SHARDED}),
         ("seed", 1, {job for job in BEFORE if job.startswith("train_")}),
         ("datasets.ytvis.cam", {"epochs": 9}, set()),

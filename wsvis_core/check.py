@@ -47,7 +47,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise WsvisError(
             f"config file {path} does not exist; start in the folder of the Snakefile or name it"
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise WsvisError(f"{path} is not valid YAML: {error}") from None
     if value is not None and not isinstance(value, dict):
         raise WsvisError(f"{path} must hold a mapping of settings, not {type(value).__name__}")

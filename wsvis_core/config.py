@@ -2,7 +2,7 @@
 
 A run's settings are merged in this order, later ones win: the models' defaults, the sections of `config.yaml` (and of
 every further --configfile), the data set's block, the named variant (flow, labeller, segmenter, tracker).
-Evidence for each default is in docs/settings.md; what the paper leaves open says "paper silent".
+Evidence for each default is in docs/method.md; what the paper leaves open says "paper silent".
 """
 
 from __future__ import annotations
@@ -390,7 +390,13 @@ class Config:
         known = [*DatasetSettings.model_fields, *SECTIONS]
         _refuse_unknown(block, known, self._source, f"datasets.{name}")
         own = {key: value for key, value in block.items() if key in DatasetSettings.model_fields}
-        return _validate(DatasetSettings, own, self._source, f"datasets.{name}")
+        checked = _validate(DatasetSettings, own, self._source, f"datasets.{name}")
+        if checked.kind == "synthetic" and checked.root != f"data/{name}":
+            raise WsvisError(
+                f"{self._source}: datasets.{name}: root = {checked.root!r}: a generated data set is written to "
+                f"data/<its name>, here 'data/{name}'"
+            )
+        return checked
 
     def section(self, section: str, dataset: str, **variants: str) -> Any:
         """The settings model of a section for a data set and variants (flow=, labeller=, segmenter=, tracker=)."""
