@@ -61,6 +61,8 @@ def test_empty_result_file(tmp_path):
         (entry(segmentations=[{"size": [4], "counts": "a"}]), "segmentations[0] needs size [height, width]"),
         (entry(segmentations=[{"size": [4, 6], "counts": [24]}]), "segmentations[0] needs counts as compressed"),
         (entry(segmentations=[{"size": [4, 6], "counts": " é"}]), "counts that are not a compressed RLE"),
+        (entry(segmentations=[{"size": [4, 6], "counts": "é"}]), "counts that are not a compressed RLE"),
+        (entry(segmentations=[{"size": [4, 6], "counts": "\ud800"}]), "counts that are not a compressed RLE"),
         (entry(segmentations=[{"size": [4, 6], "counts": "P"}]), "counts that are not a compressed RLE"),
         (7, "must be an object with video_id, category_id, score, segmentations, not a number"),
     ],

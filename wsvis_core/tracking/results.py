@@ -132,7 +132,7 @@ def rle_problem(rle: Any) -> str | None:
     if not (isinstance(size, (list, tuple)) and len(size) == 2 and all(_is_id(v) for v in size)):
         return f"needs size [height, width], not {size!r}"
     if isinstance(counts, str):
-        counts = counts.encode("ascii", errors="replace")
+        counts = counts.encode("utf-8", errors="surrogatepass")
     if not isinstance(counts, bytes):
         return f"needs counts as compressed text, not {_kind(counts)}; convert with pycocotools' frPyObjects"
     if not counts or counts.translate(None, _COUNTS_ALPHABET) or (counts[-1] - 48) & 0x20:
