@@ -305,6 +305,16 @@ def test_a_kill_inside_finish_is_made_good_by_running_again(tmp_path, monkeypatc
     assert asked == [] and (tmp_path / "w.pt").read_bytes() == first and not run.folder.exists()
 
 
+def test_a_checkpoint_whose_records_are_gone_is_not_continued(tmp_path):
+    run, asked = run_in(tmp_path), []
+    model = fit(run)
+    records = run.records_path.read_text()
+    run.records_path.unlink()
+    again = fit(run, asked=asked)
+    assert asked[0] == 0 and run.records_path.read_text() == records
+    assert torch.equal(again[2].weight, model[2].weight)
+
+
 def test_a_run_s_digest_covers_the_settings_only(tmp_path):
     run = run_in(tmp_path)
     assert replace(run, workers=3, checkpoint_seconds=9, folder=tmp_path).digest == run.digest

@@ -1,4 +1,4 @@
-"""The training loop every trainer shares: seeded, resumable bit for bit on one device, stops on a bad loss."""
+"""The training loop every trainer shares: seeded, resumable bit for bit on a CPU, stops on a bad loss."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def train(
 
     make_batch(i) is a pure function of i. step(batch, i) gives the losses. describe_batch names the batch's videos for
     the error when a loss is not finite (WsvisError; nothing is saved then). An interrupted run that is started again
-    ends with the same weights, bit for bit on one device.
+    ends with the same weights, bit for bit on a CPU with the same number of threads (GPU sums differ in their last bits).
     """
     base_rates = [group["lr"] for group in optimizer.param_groups]
     start = _resume(run, model, optimizer)
@@ -163,7 +163,8 @@ def _save_checkpoint(run: Run, iteration: int, model: nn.Module, optimizer: torc
 
 def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """The iteration to go on with; loads model and optimiser, and cuts records written after the checkpoint."""
-    if not run.checkpoint_path.exists():
+    # A kill while `finish` removes the folder may have taken the records first; the run's output would lack them.
+    if not run.checkpoint_path.exists() or not run.records_path.exists():
         shutil.rmtree(run.folder, ignore_errors=True)
         return 0
     checkpoint = load_tensors(run.checkpoint_path)
