@@ -60,6 +60,7 @@ def test_statistics_of_frozen_batch_norms_stay(sizes):
         ({"anchor_sizes": (32, 64)}, 3, r"anchor_sizes has 2 entries but the pyramid has 5 levels \(strides 4, 8"),
         ({"trainable_stages": 6}, 3, r"trainable_stages 6 is not in 0\.\.5"),
         ({"head_norm": "batch"}, 3, "head_norm 'batch' is not one of none, group"),
+        ({"head_norm": "group", "mask_channels": 12}, 3, "mask_channels 12 is not a multiple of 8, as head_norm"),
         ({}, 0, "a segmenter needs at least 1 class, got 0"),
     ],
 )

@@ -22,6 +22,8 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.segmentation.roi_pooling import PyramidRoIAlign
 from wsvis_core.segmentation.torchvision_backend import TorchvisionSegmenter
 
+NORM_GROUPS = 8
+
 
 @dataclass(frozen=True)
 class SegmenterOptions:
@@ -84,6 +86,7 @@ def build_segmenter(backbone: Backbone, num_classes: int, **options: Any) -> Tor
             f"anchor_sizes has {len(chosen.anchor_sizes)} entries but the pyramid has {len(strides)} levels "
             f"(strides {', '.join(map(str, strides))}); give one entry per level"
         )
+    _check_groups(chosen)
     freeze_backbone(backbone, chosen.trainable_stages)
     pyramid = FeaturePyramidNetwork(
         list(backbone.channels[1:]),
@@ -124,10 +127,18 @@ def freeze_backbone(backbone: Backbone, trainable_stages: int) -> None:
 
 
 def _norm_layer(name: str) -> Callable[..., nn.Module] | None:
-    """Group norm with 8 groups, or nothing."""
+    """Group norm, or nothing."""
     if name not in ("none", "group"):
         raise WsvisError(f"head_norm '{name}' is not one of none, group")
-    return partial(nn.GroupNorm, 8) if name == "group" else None
+    return partial(nn.GroupNorm, NORM_GROUPS) if name == "group" else None
+
+
+def _check_groups(options: SegmenterOptions) -> None:
+    for key in ("fpn_channels", "mask_channels") if options.head_norm == "group" else ():
+        if getattr(options, key) % NORM_GROUPS:
+            raise WsvisError(
+                f"{key} {getattr(options, key)} is not a multiple of {NORM_GROUPS}, as head_norm 'group' needs"
+            )
 
 
 def _build_proposals(options: SegmenterOptions) -> RegionProposalNetwork:
