@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.error import URLError
+
 import pytest
 import torch
 import torchvision
@@ -184,6 +186,15 @@ def test_torchvision_weights_are_asked_for_by_name(monkeypatch, resnet18):
     backbone = build_backbone("resnet18", output_stride=32, weights="torchvision")
     assert asked == [("resnet18", "IMAGENET1K_V1")]
     assert torch.equal(backbone.conv1.weight, resnet18.conv1.weight)
+
+
+def test_weights_that_cannot_be_downloaded(monkeypatch):
+    def get_model(name, weights):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torchvision.models, "get_model", get_model)
+    with pytest.raises(WsvisError, match="could not download its weights for resnet18 .*no route to host"):
+        build_backbone("resnet18", output_stride=32, weights="torchvision")
 
 
 def test_the_tiny_network_s_receptive_field_is_what_its_description_says():

@@ -146,7 +146,13 @@ def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
         return state
     if not ARCHITECTURES[name].pretrained:
         raise WsvisError(f"torchvision has no weights for {name}; set the backbone weights to 'none'")
-    return torchvision.models.get_model(name, weights="IMAGENET1K_V1").state_dict()
+    try:
+        return torchvision.models.get_model(name, weights="IMAGENET1K_V1").state_dict()
+    except OSError as error:
+        raise WsvisError(
+            f"torchvision could not download its weights for {name} ({error}); connect this machine to the Internet, "
+            f"or give the path of a torchvision state dict instead of 'torchvision'"
+        ) from None
 
 
 def load_backbone_weights(backbone: Backbone, state: dict[str, Tensor], *, source: str) -> None:
