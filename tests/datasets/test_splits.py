@@ -85,6 +85,6 @@ def test_a_split_without_training_or_held_out_videos_is_refused():
     with pytest.raises(WsvisError) as error:
         sample_split([1, 2], {1: [1], 2: [2]}, per_category=10, target_union=None)
     assert str(error.value) == (
-        "the split of 2 videos leaves 2 for training and 0 held out, both must have some; lower per_category (10), or"
-        " use split mode 'all' (every video in both parts) for a set this small"
+        "the split of 2 videos leaves 2 for training and 0 held out, both must have some; lower val_per_category (10),"
+        " or use split mode 'all' (every video in both parts) for a set this small"
     )

@@ -86,8 +86,8 @@ def sample_split(
     if not best or not train:
         raise WsvisError(
             f"the split of {len(video_ids)} videos leaves {len(train)} for training and {len(best)} held out, both must"
-            f" have some; lower per_category ({per_category}), or use split mode 'all' (every video in both parts) for"
-            " a set this small"
+            f" have some; lower val_per_category ({per_category}), or use split mode 'all' (every video in both parts)"
+            " for a set this small"
         )
     return Split("sampled", train, tuple(sorted(best)), best_seed, target_union)
 
