@@ -29,6 +29,15 @@ def test_a_layer_one_video_lacks_is_blank_there():
     assert (sheet[-10:, -10:] == 255).all()
 
 
+def test_frames_one_pixel_high_keep_a_row():
+    frame = np.zeros((1, 1000, 3), np.uint8)
+    assert contact_sheet([VideoStrip("v", [FrameColumn(0, frame)])], ["a"]).shape == (
+        TITLE_HEIGHT + GAP + 1,
+        CELL_WIDTH,
+        3,
+    )
+
+
 def test_the_middle_moment_is_shown_and_a_run_without_videos_gives_a_blank_sheet(tmp_path):
     moments = [FrameColumn(t, np.full((30, 60, 3), 40 * t, np.uint8)) for t in range(3)]
     write_picture(ReportInputs("t", strips=[VideoStrip("v", moments)]), tmp_path / "a.jpg")

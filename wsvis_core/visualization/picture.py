@@ -36,7 +36,7 @@ def contact_sheet(strips: Sequence[VideoStrip], class_names: Sequence[str]) -> n
     tables = [{row.key: row for row in layer_rows(strip, class_names)} for strip in strips]
     keys = list(tables[0])
     height, width = strips[0].columns[0].frame.shape[:2]
-    size = (CELL_WIDTH, round(CELL_WIDTH * height / width))
+    size = (CELL_WIDTH, max(1, round(CELL_WIDTH * height / width)))
     rows = [_join([_cell(table.get(key), size) for key in keys], axis=1) for table in tables]
     titles = _join([_title(tables[0][key].title) for key in keys], axis=1)
     return _join([titles, *rows], axis=0)
