@@ -89,7 +89,7 @@ def train(
 
     make_batch(i) is a pure function of i. step(batch, i) gives the losses. describe_batch names the batch's videos for
     the error when a loss is not finite (WsvisError; nothing is saved then). An interrupted run that is started again
-    ends with the same weights, bit for bit on a CPU with the same number of threads (GPU sums differ in their last bits).
+    ends with the same weights, bit for bit on a CPU with the same number of threads (sums on a GPU differ slightly).
     """
     base_rates = [group["lr"] for group in optimizer.param_groups]
     start = _resume(run, model, optimizer)
