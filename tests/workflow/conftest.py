@@ -160,6 +160,11 @@ class Project:
                 start_new_session=True,
             )
 
+    def changed(self, settings: Mapping[str, Any]) -> Project:
+        """The same folder with other settings of the tiny data set."""
+        block = {**self.config["datasets"]["tiny"], **settings}
+        return Project(self.folder, {"datasets": {"tiny": block}}, self.targets)
+
     def copy(self, folder: Path) -> Project:
         """The same project, with everything it has made, in another folder; times of files are kept."""
         shutil.copytree(self.folder, folder)

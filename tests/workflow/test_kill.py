@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow-kill")]
+pytestmark = pytest.mark.workflow
 ATTEMPTS = 5
 SECONDS = 300
 
@@ -122,10 +122,11 @@ def _is_at_work(log: Path, results: Path, stage: Stage) -> bool:
     return log.exists() if stage.begun is None else any(results.glob(stage.begun))
 
 
+@pytest.mark.xdist_group("workflow-kill")
 def test_killed_in_every_stage_gives_the_same_result(
     tiny_project, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    project = tiny_project
+    project = tiny_project.changed({"pipeline": {"compare_labellers": []}})
     for name, stage in STAGES.items():
         for attempt in range(ATTEMPTS):
             if kill_in(stage, project, tmp_path / f"{name} {attempt}.out"):
@@ -139,7 +140,9 @@ def test_killed_in_every_stage_gives_the_same_result(
     finished_run = request.getfixturevalue("finished_run")
     killed, whole = project.folder / "results", finished_run.project.folder / "results"
     assert (killed / "tiny_vis.json").read_bytes() == (whole / "tiny_vis.json").read_bytes()
-    lists = sorted(path.relative_to(whole) for path in whole.rglob("*.json"))
+    # The undisturbed run makes labels of irn too, for its report.
+    lists = [path.relative_to(whole) for path in whole.rglob("*.json") if "irn" not in path.relative_to(whole).parts]
+    assert len(lists) > 8
     assert [path for path in lists if (killed / path).read_bytes() != (whole / path).read_bytes()] == []
     leftovers = [path for path in killed.rglob("*") if path.suffix in (".tmp", ".parts") or path.name == "training"]
     assert leftovers == []
@@ -150,6 +153,7 @@ def test_killed_in_every_stage_gives_the_same_result(
     assert "Nothing to be done" in project.run().output
 
 
+@pytest.mark.xdist_group("workflow-run")
 def test_second_run_beside_a_living_one_is_refused(tiny_project, tmp_path: Path) -> None:
     victim = Victim(tiny_project, tmp_path / "first.out")
     try:

@@ -92,7 +92,9 @@ def test_rerun_after_a_tracking_edit_makes_tracks_anew_and_touches_nothing_else(
     assert after.keys() == before.keys()
     unovost = "tiny/flowirn/maskconsist/round-1/unovost"
     rewritten = {name for name in after if after[name] != before[name]}
-    assert rewritten == {f"{unovost}/tracks.json", f"{unovost}/metrics.json", "tiny_vis.json", "tiny_report.html"}
+    assert {"tiny_vis.json", "tiny_report.html"} <= rewritten
+    stages = {name for name in rewritten if name.startswith("tiny/")}
+    assert stages == {f"{unovost}/tracks.json", f"{unovost}/metrics.json"}
     assert "Nothing to be done" in project.run("--dry-run", edit=edit).output
 
 

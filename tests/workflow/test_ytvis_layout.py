@@ -22,6 +22,7 @@ def ytvis_project(make_project, sizes: dict[str, Any], tmp_path: Path):
         **sizes,
         "split": {"val_per_category": 1, "target_union": None},
         "shards": {"train": 1, "val": 1},
+        "pipeline": {"rounds": 0},
         "cam": {**sizes["cam"], "epochs": 1},
         "flowirn": {**sizes["flowirn"], "epochs": 1},
         "maskconsist": {**sizes["maskconsist"], "iterations": 6},
