@@ -97,6 +97,17 @@ def labels_of_round(wildcards):
     return shards(PREDICTION_SHARD.replace("{round}", str(number - 1)), "train")(wildcards)
 
 
+def classifier_weights(section):
+    """An input function: the classifier's weights where a stage starts from them (backbone_weights: cam), else none."""
+
+    def paths(wildcards):
+        variants = {name: wildcards[name] for name in ("labeller", "segmenter") if name in wildcards.keys()}
+        settings = CONFIG.section(section, wildcards.dataset, **variants)
+        return [f"results/{wildcards.dataset}/cam/weights.pt"] if settings.backbone_weights == "cam" else []
+
+    return paths
+
+
 def final_round(pattern):
     """An input function: `pattern` for the pipeline's variants and its last round."""
 

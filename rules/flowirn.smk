@@ -31,7 +31,7 @@ rule train_flowirn:
         dataset=DATASET,
         label_maps=shards(LABEL_MAP_SHARD, "train"),
         flow=shards(FLOW_SHARD, "train"),
-        cam_weights=f"{RESULTS}/cam/weights.pt",
+        cam_weights=classifier_weights("flowirn"),
     output:
         weights=f"{RESULTS}/{{labeller}}/weights.pt",
         records=f"{RESULTS}/{{labeller}}/training.jsonl",

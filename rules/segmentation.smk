@@ -6,7 +6,7 @@ rule train_maskconsist:
         dataset=DATASET,
         labels=labels_of_round,
         flow=shards(FLOW_SHARD, "train"),
-        cam_weights=f"{RESULTS}/cam/weights.pt",
+        cam_weights=classifier_weights("maskconsist"),
     output:
         weights=f"{ROUND}/weights.pt",
         records=f"{ROUND}/training.jsonl",

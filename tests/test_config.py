@@ -444,3 +444,15 @@ def test_the_settings_reference_is_up_to_date():
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert (ROOT / "docs" / "settings.md").read_text() == tool.settings_markdown()
+
+
+@pytest.mark.parametrize("name", ["cam", "a/b", "label_maps", "two words"])
+def test_a_variant_name_that_cannot_be_a_folder_of_its_own_is_refused(name: str) -> None:
+    raw = {"labellers": {name: {}}, "datasets": {}}
+    with pytest.raises(WsvisError, match=f"labellers: .*{name}"):
+        Config(raw, source="mine.yaml")
+
+
+def test_a_gradient_scale_must_be_positive() -> None:
+    with pytest.raises(WsvisError, match="gradient_scale = 0"):
+        Config({"labellers": {"odd": {"f_bound": {"gradient_scale": 0}}}, "datasets": {}}, source="mine.yaml")

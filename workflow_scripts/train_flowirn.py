@@ -8,12 +8,13 @@ from wsvis_core.flowirn.train import train_flowirn
 from wsvis_core.job import job, training_run
 
 settings = snakemake.params.settings
+cam_weights = [Path(path) for path in snakemake.input.cam_weights]
 with job(snakemake.log[0], threads=snakemake.threads) as device:
     train_flowirn(
         VideoDataset.load(Path(snakemake.input.dataset).parent),
         [Path(path) for path in snakemake.input.label_maps],
         [Path(path) for path in snakemake.input.flow],
-        Path(snakemake.input.cam_weights),
+        cam_weights[0] if cam_weights else None,
         build_section("flowirn", settings["flowirn"]),
         build_section("f_bound", settings["f_bound"]),
         build_section("stage1", settings["stage1"]).irnet_scale,

@@ -8,13 +8,14 @@ from wsvis_core.job import job, training_run
 from wsvis_core.segmentation.train import train_maskconsist
 
 settings = snakemake.params.settings
+cam_weights = [Path(path) for path in snakemake.input.cam_weights]
 later_round = "self_training" in settings
 with job(snakemake.log[0], threads=snakemake.threads) as device:
     train_maskconsist(
         VideoDataset.load(Path(snakemake.input.dataset).parent),
         [Path(path) for path in snakemake.input.labels],
         [Path(path) for path in snakemake.input.flow],
-        Path(snakemake.input.cam_weights),
+        cam_weights[0] if cam_weights else None,
         build_section("maskconsist", settings["maskconsist"]),
         build_section("self_training", settings["self_training"]) if later_round else None,
         training_run(snakemake, device),

@@ -8,6 +8,7 @@ Evidence for each default is in docs/method.md; what the paper leaves open says 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -168,7 +169,7 @@ class FBoundSettings(Section):
     clip: float | None = Field(20.0, gt=0)
     flow_units: Literal["native", "working"] = "native"
     flow_value_scale: Positive = 1.0
-    gradient_scale: float | Literal["quantile"] = Field(1.0, description="factor on F′, or from its 99 % quantile")
+    gradient_scale: Positive | Literal["quantile"] = Field(1.0, description="factor on F′, or from its 99 % quantile")
 
 
 class PseudoLabelSettings(Section):
@@ -321,6 +322,8 @@ SECTIONS: dict[str, type[Section]] = {
 # A variant of `flows` overrides section `flow`, and so on; a labeller may override several sections, by name.
 VARIANT_SECTION = {"flows": "flow", "segmenters": "maskconsist", "trackers": "tracking"}
 LABELLER_SECTIONS = ("f_cam", "label_maps", "flowirn", "f_bound", "pseudo_labels")
+# Folders that stages make beside those named after variants.
+FOLDER_NAMES = {"dataset", "flow", "cam", "label_maps", "pseudo_labels", "predictions", "training", "tables"}
 TOP_LEVEL = ("seed", "datasets", "flows", "labellers", "segmenters", "trackers", *SECTIONS)
 
 
@@ -352,12 +355,23 @@ class Config:
         return self._names(group)
 
     def _check_variants(self) -> None:
+        for group in ("datasets", *VARIANT_SECTION, "labellers"):
+            for name in self._names(group):
+                self._check_name(group, name)
         for group, section in VARIANT_SECTION.items():
             for name in self._names(group):
                 self._build(section, [self._raw[group][name]], f"{group}.{name}")
         for name in self._names("labellers"):
             for section, override in self._labeller_overrides(name).items():
                 self._build(section, [override], f"labellers.{name}.{section}")
+
+    def _check_name(self, group: str, name: str) -> None:
+        """A name becomes a folder: it must be plain, and no folder that a stage makes may have it."""
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
+            raise WsvisError(f"{self._source}: {group}: name {name!r} may only have letters, digits, '_' and '-'")
+        if name in FOLDER_NAMES:
+            taken = ", ".join(sorted(FOLDER_NAMES))
+            raise WsvisError(f"{self._source}: {group}: the name '{name}' is taken by a stage's own folder ({taken})")
 
     def _check_combinations(self) -> None:
         for dataset in self.datasets:
@@ -456,7 +470,10 @@ def _validate(model: type[Section], values: dict[str, Any], source: str, where: 
 
 
 def _describe(model: type[Section], item: Any, source: str, where: str) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+    # Pydantic adds the branch of a union ("constrained-float", "literal[…]") to the place; no user wrote that.
+    key = ".".join(
+        str(part) for part in item["loc"] if not re.search(r"constrained-|\[|^(float|int|str|none)$", str(part))
+    )
     field = next((f for n, f in model.model_fields.items() if (f.alias or n) == item["loc"][0]), None)
     meaning = f" ({field.description})" if field is not None and field.description else ""
     if item["type"] == "missing":

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from wsvis_core.cam.infer import CamReader
+from wsvis_core.config import FlowirnSettings
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.flowirn.label_map_shards import LabelMapReader, f_cams, make_label_maps
 from wsvis_core.flowirn.train import (
     TrainingFrames,
+    _check_crop,
     _example,
     _training_flow,
     build_irnet,
@@ -275,3 +277,9 @@ def test_a_set_without_labels_is_refused(stage1, make_run, tmp_path):
     with pytest.raises(WsvisError) as caught:
         train(stage1, make_run(tmp_path, "x"), tmp_path, dataset=bare)
     assert str(caught.value) == "no training frame has a class label; check the annotations of the training split"
+
+
+def test_a_crop_without_room_for_a_pair_is_refused() -> None:
+    with pytest.raises(WsvisError, match=r"flowirn.crop = 64 is too small .* at least 76"):
+        _check_crop(FlowirnSettings(crop=64, radius=10))
+    _check_crop(FlowirnSettings(crop=76, radius=10))

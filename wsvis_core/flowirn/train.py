@@ -20,7 +20,8 @@ from wsvis_core.flow.warp import flip_flow_horizontal, resize_flow
 from wsvis_core.flowirn.flow_gradient import flow_at_cells
 from wsvis_core.flowirn.label_map_shards import LabelMapReader
 from wsvis_core.flowirn.losses import downsample_labels, flow_boundary_loss, irn_losses, pair_affinity
-from wsvis_core.flowirn.network import IRNet
+from wsvis_core.flowirn.network import OUTPUT_STRIDE, IRNet
+from wsvis_core.flowirn.paths import reach
 from wsvis_core.images import PAD_COLOUR, random_crop_window, resize_image, scaled_by, to_tensor
 from wsvis_core.training.loop import Run, StepResult, finish, train
 from wsvis_core.training.randomness import batch_indices, batches_per_epoch, generator
@@ -64,7 +65,7 @@ def train_flowirn(
     dataset: VideoDataset,
     label_maps: Sequence[Path],
     flow: Sequence[Path],
-    cam_weights: Path,
+    cam_weights: Path | None,
     settings: FlowirnSettings,
     f_bound: FBoundSettings,
     irnet_scale: float,
@@ -74,8 +75,10 @@ def train_flowirn(
 ) -> None:
     """Train on every training frame that has a class label, measure the mean displacement, write the weights.
 
+    cam_weights: needed for backbone_weights "cam" only.
     irnet_scale: frames are this much larger here than the label maps, on top of the random rescale.
     """
+    _check_crop(settings)
     source = _training_frames(dataset, LabelMapReader(label_maps), FlowReader(flow), irnet_scale)
     count = len(source.frames)
     iterations = max(round(settings.epochs * batches_per_epoch(count, settings.batch_size)), 1)
@@ -109,6 +112,16 @@ def train_flowirn(
     )
     model.mean_displacement.copy_(measure_mean_displacement(model, source, settings.crop, run.device))
     finish(run, weights, records, {"model": model.state_dict()})
+
+
+def _check_crop(settings: FlowirnSettings) -> None:
+    """A crop must be wider than the neighbourhood on both sides of a cell, or no pair of cells is left."""
+    smallest = OUTPUT_STRIDE * (2 * reach(settings.radius) + 1)
+    if settings.crop < smallest:
+        raise WsvisError(
+            f"flowirn.crop = {settings.crop} is too small for flowirn.radius = {settings.radius:g}: no pair of cells "
+            f"fits; set crop to at least {smallest} or lower the radius"
+        )
 
 
 def irn_step(

@@ -36,6 +36,12 @@ class StageOneLabels:
     dataset: VideoDataset
     self_training: SelfTrainingSettings | None
 
+    def exist(self, video: Video, index: int) -> bool:
+        """Has the frame a label? Decodes no mask in round 0."""
+        if self.self_training is None:
+            return len(self.instances.frame(video.id, index)) > 0
+        return len(self.frame(video, index)) > 0
+
     def frame(self, video: Video, index: int) -> InstanceSet:
         """Labels of one frame at its original size."""
         found = self.instances.frame(video.id, index).decode()
@@ -62,14 +68,17 @@ def train_maskconsist(
     dataset: VideoDataset,
     labels: Sequence[Path],
     flow: Sequence[Path],
-    cam_weights: Path,
+    cam_weights: Path | None,
     settings: MaskconsistSettings,
     self_training: SelfTrainingSettings | None,
     run: Run,
     weights: Path,
     records: Path,
 ) -> None:
-    """Train on pairs of annotated frames and write the weights. self_training: None in round 0."""
+    """Train on pairs of annotated frames and write the weights.
+
+    cam_weights: needed for backbone_weights "cam" only. self_training: None in round 0.
+    """
     source = StageOneLabels(open_instances(labels), dataset, self_training)
     flows = FlowReader(flow)
     pairs = labelled_pairs(dataset, source, flows)
@@ -123,7 +132,7 @@ def labelled_pairs(dataset: VideoDataset, labels: StageOneLabels, flow: FlowRead
     """
     pairs, too_far, unlabelled = [], 0, 0
     for video in dataset.split("train"):
-        has_label = [len(labels.frame(video, t)) > 0 for t in range(len(video))]
+        has_label = [labels.exist(video, t) for t in range(len(video))]
         for t, near in enumerate(flow.pair_valid(video.id)):
             too_far += not near
             unlabelled += near and not (has_label[t] or has_label[t + 1])
