@@ -97,12 +97,12 @@ def inputs(files):
 def test_metrics_of_every_kind(inputs, files):
     assert inputs.video_metrics["AP50"] == json.loads(files.video_metrics.read_text())["AP50"]
     rounds = {key: value for key, value in inputs.frame_metrics.items() if key.startswith("AP50")}
-    assert rounds == pytest.approx({"AP50": 1, "AP50 round 0": 1, "AP50 round 1": 1})
+    assert rounds == pytest.approx({"AP50": 1, "AP50_round_0": 1, "AP50_round_1": 1})
     assert list(inputs.pseudo_labels) == ["flowirn", "irn"]
     assert inputs.pseudo_labels["irn"]["mean_best_iou"] == pytest.approx(1)
     assert all(isinstance(v, float | int) for found in inputs.pseudo_labels.values() for v in found.values())
     assert list(inputs.categories) == list(inputs.class_names) and len(inputs.class_names) == 4
-    assert all(set(row) == {"video AP50", "video mAP", "frame AP50"} for row in inputs.categories.values())
+    assert all(set(row) == {"video_AP50", "video_mAP", "frame_AP50"} for row in inputs.categories.values())
 
 
 def test_counts_costs_records_and_facts(inputs):

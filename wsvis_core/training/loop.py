@@ -149,7 +149,9 @@ def _is_recorded(iteration: int, iterations: int) -> bool:
 def _record(run: Run, iteration: int, lr: float, total: Tensor, result: StepResult) -> None:
     """Append one line of scalars."""
     record = {"iteration": iteration, "lr": lr, "loss": total.item()}
-    record |= {f"loss_{name}": loss.item() for name, loss in result.losses.items()} | result.scalars
+    record |= {
+        f"loss_{name.removeprefix('loss_')}": loss.item() for name, loss in result.losses.items()
+    } | result.scalars
     run.folder.mkdir(parents=True, exist_ok=True)
     with open(run.records_path, "a") as stream:
         stream.write(json.dumps(record) + "\n")

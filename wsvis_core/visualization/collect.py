@@ -91,13 +91,13 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _rounds(frame_metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """AP50 of every round beside the last one's, to see what self-training did."""
-    return {f"AP50 {name}": float(found["AP50"]) for name, found in frame_metrics.items()}
+    return {f"AP50 {name}".replace(" ", "_"): float(found["AP50"]) for name, found in frame_metrics.items()}
 
 
 def _categories(video: Mapping[str, Any], frames: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    rows = {row["name"]: {"video AP50": row["AP50"], "video mAP": row["mAP"]} for row in video["per_category"]}
+    rows = {row["name"]: {"video_AP50": row["AP50"], "video_mAP": row["mAP"]} for row in video["per_category"]}
     for row in frames["per_category"]:
-        rows.setdefault(row["name"], {})["frame AP50"] = row["AP50"]
+        rows.setdefault(row["name"], {})["frame_AP50"] = row["AP50"]
     return rows
 
 
