@@ -50,7 +50,7 @@ lock: install
 	$(BIN)/python -m pip install -q uv
 	(echo "# Pinned versions of everything \`make install\` puts into .venv. Written by \`make lock\`."; \
 	  $(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	  --no-emit-index-url --no-annotate --no-header -q) > requirements.lock.tmp
+	  --no-annotate --no-header -q) > requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock
 
 clean:
