@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from wsvis_core.config import SECTIONS, Config, DatasetSettings
-from wsvis_core.datasets.prepare import prepare_dataset
+from wsvis_core.datasets.prepare import prepare_from_settings
 from wsvis_core.datasets.synthetic import SyntheticSettings
 from wsvis_core.errors import WsvisError
 
@@ -70,19 +70,7 @@ def _data_problem(name: str, block: DatasetSettings) -> str | None:
             SyntheticSettings.from_mapping(block.synthetic)
             return None
         with tempfile.TemporaryDirectory() as scratch:
-            prepare_dataset(
-                Path(block.root),
-                Path(scratch),
-                name=name,
-                annotation_file=block.annotation_file,
-                frames_folder=block.frames_folder,
-                all_frames_folder=block.all_frames_folder,
-                split_mode=block.split.mode,
-                per_category=block.split.val_per_category,
-                target_union=block.split.target_union,
-                seed_start=block.split.seed,
-                check_images=block.check_images,
-            )
+            prepare_from_settings(name, block, Path(scratch))
     except WsvisError as error:
         return str(error)
     return None

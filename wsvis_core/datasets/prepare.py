@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from wsvis_core.config import DatasetSettings
 from wsvis_core.datasets.class_labels import frame_labels, labels_to_json
 from wsvis_core.datasets.findings import Findings
 from wsvis_core.datasets.frame_files import ImageCheck, check_frame
@@ -18,7 +19,23 @@ from wsvis_core.datasets.video import FORMAT_VERSION, Video, videos_to_json
 from wsvis_core.datasets.youtube_vis import Annotation, Layout, YoutubeVisData, read_youtube_vis
 from wsvis_core.storage.files import write_json
 
-VERSION = 1
+
+def prepare_from_settings(name: str, settings: DatasetSettings, output: Path, *, workers: int = 1) -> dict[str, Any]:
+    """`prepare_dataset` for a data set's block of the configuration."""
+    return prepare_dataset(
+        Path(settings.root),
+        output,
+        name=name,
+        annotation_file=settings.annotation_file,
+        frames_folder=settings.frames_folder,
+        all_frames_folder=settings.all_frames_folder,
+        split_mode=settings.split.mode,
+        per_category=settings.split.val_per_category,
+        target_union=settings.split.target_union,
+        seed_start=settings.split.seed,
+        check_images=settings.check_images,
+        workers=workers,
+    )
 
 
 def prepare_dataset(
