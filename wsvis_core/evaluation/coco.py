@@ -16,6 +16,8 @@ from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.storage.rle import Rle
 from wsvis_core.tracking.overlap import rle_areas
 
+RIGHT, WRONG, IGNORED = 1, 0, -1
+
 
 @dataclass(frozen=True)
 class TrueInstances:
@@ -24,6 +26,20 @@ class TrueInstances:
     rles: Sequence[Rle]
     category_ids: Sequence[int]
     crowd: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class CocoResult:
+    """What the protocol finds over I images and K categories, categories in the order of the given ids.
+
+    precision (10,101,K) at IoU .50:.05:.95 and recall 0:.01:1 · recall (10,K) largest reached; both −1 without ground
+    truth · verdicts I arrays int8 (N,), for the N predictions of an image at IoU 0.5: RIGHT, WRONG, or IGNORED where
+    one lies on a crowd. Predictions after the 100 best of an image and class count as wrong.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    verdicts: tuple[np.ndarray, ...]
 
 
 def average_precision(
@@ -39,25 +55,43 @@ def average_precision(
     order, then in prediction order. `per_category` is a list in the order of `category_ids`.
     """
     names = category_names or [str(c) for c in category_ids]
-    sizes = [item.size for item in predictions]
-    images = [{"id": n, "height": h, "width": w} for n, (h, w) in enumerate(sizes, 1)]
-    categories = [{"id": int(c), "name": name} for c, name in zip(category_ids, names, strict=True)]
-    objects = [_true_annotations(n, item) for n, item in enumerate(truth, 1)]
-    found = [_found_annotations(n, item, category_ids) for n, item in enumerate(predictions, 1)]
-    precision, recall = _evaluate(_dataset(images, categories, objects), _dataset(images, categories, found))
-    # COCOeval sorts the categories by id.
-    position = {c: k for k, c in enumerate(sorted(int(c) for c in category_ids))}
-    return _averages(precision, recall) | {
+    return summarize(score_images(truth, predictions, category_ids), category_ids, names)
+
+
+def summarize(result: CocoResult, category_ids: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
+    """The dict of `average_precision` from a result."""
+    return _averages(result.precision, result.recall) | {
         "per_category": [
             {
-                "category_id": entry["id"],
-                "name": entry["name"],
-                **_averages(precision[..., k : k + 1], recall[..., k : k + 1]),
+                "category_id": int(category),
+                "name": name,
+                **_averages(result.precision[..., k], result.recall[..., k]),
             }
-            for entry in categories
-            for k in [position[entry["id"]]]
+            for k, (category, name) in enumerate(zip(category_ids, names, strict=True))
         ]
     }
+
+
+def score_images(
+    truth: Sequence[TrueInstances], predictions: Sequence[EncodedInstances], category_ids: Sequence[int]
+) -> CocoResult:
+    """Precision, recall and the verdict on every prediction; see `average_precision` for the arguments."""
+    images = [{"id": n, "height": item.size[0], "width": item.size[1]} for n, item in enumerate(predictions, 1)]
+    categories = [{"id": int(c), "name": str(c)} for c in category_ids]
+    objects = [_true_annotations(n, item) for n, item in enumerate(truth, 1)]
+    found = [_found_annotations(n, item, category_ids) for n, item in enumerate(predictions, 1)]
+    if not images:
+        unknown = np.full((10, 101, len(categories)), -1.0)
+        return CocoResult(unknown, unknown[:, 0], ())
+    evaluation = _evaluate(_dataset(images, categories, objects), _dataset(images, categories, found))
+    # COCOeval sorts the categories by id.
+    position = {c: k for k, c in enumerate(sorted(int(c) for c in category_ids))}
+    order = [position[int(c)] for c in category_ids]
+    return CocoResult(
+        evaluation.eval["precision"][:, :, order, 0, 0],
+        evaluation.eval["recall"][:, order, 0, 0],
+        _verdicts(evaluation, [len(rows) for rows in found]),
+    )
 
 
 def _true_annotations(image: int, item: TrueInstances) -> list[dict[str, Any]]:
@@ -99,11 +133,7 @@ def _dataset(images: list, categories: list, annotations: list[list[dict[str, An
     return coco
 
 
-def _evaluate(truth: COCO, found: COCO) -> tuple[np.ndarray, np.ndarray]:
-    """Precision (T,R,K) and largest recall (T,K) over 10 IoU thresholds, 101 recalls, K categories; −1 unknown."""
-    if not truth.dataset["images"]:
-        categories = len(truth.dataset["categories"])
-        return np.full((10, 101, categories), -1.0), np.full((10, categories), -1.0)
+def _evaluate(truth: COCO, found: COCO) -> COCOeval:
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(truth, found, "segm")
         evaluation.params.areaRng = [[0, 1e10]]
@@ -111,7 +141,17 @@ def _evaluate(truth: COCO, found: COCO) -> tuple[np.ndarray, np.ndarray]:
         evaluation.params.maxDets = [100]
         evaluation.evaluate()
         evaluation.accumulate()
-    return evaluation.eval["precision"][..., 0, 0], evaluation.eval["recall"][..., 0, 0]
+    return evaluation
+
+
+def _verdicts(evaluation: COCOeval, counts: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Verdicts at the first IoU threshold, image by image; annotation ids count the predictions from 1."""
+    verdicts = np.full(sum(counts) + 1, WRONG, np.int8)
+    for part in evaluation.evalImgs:
+        if part is not None and len(part["dtIds"]):
+            matched = np.where(part["dtMatches"][0] > 0, RIGHT, WRONG)
+            verdicts[part["dtIds"]] = np.where(part["dtIgnore"][0], IGNORED, matched)
+    return tuple(np.split(verdicts[1:], np.cumsum(counts)[:-1]))
 
 
 def _averages(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.coco import TrueInstances, average_precision
+from wsvis_core.evaluation.coco import CocoResult, TrueInstances, score_images, summarize
 from wsvis_core.evaluation.ground_truth import GroundTruth, parse_ground_truth
 from wsvis_core.storage.instance_shards import EncodedInstances
 
@@ -42,8 +42,15 @@ def evaluate_frame_predictions(
     score ≥ threshold}). Raises one WsvisError with all predictions that fit no frame.
     """
     pairs = pair_frames(parse_ground_truth(ground_truth), predictions, category_ids)
-    metrics = average_precision(pairs.truth, pairs.predictions, category_ids, pairs.names)
-    return metrics | {
+    result = score_images(pairs.truth, pairs.predictions, category_ids)
+    return frame_metrics(pairs, result, category_ids, score_thresholds)
+
+
+def frame_metrics(
+    pairs: FramePairs, result: CocoResult, category_ids: Sequence[int], score_thresholds: Sequence[float]
+) -> dict[str, Any]:
+    """The dict of `evaluate_frame_predictions` from scored frames."""
+    return summarize(result, category_ids, pairs.names) | {
         "frames": len(pairs.places),
         "ground_truth_instances": sum(len(item.rles) for item in pairs.truth),
         "predictions": sum(len(item) for item in pairs.predictions),
