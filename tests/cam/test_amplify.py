@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from wsvis_core.cam.amplify import amplify_cams, linear_percentile, motion_mask, resize_mask
+from wsvis_core.cam.infer import FrameCams
+from wsvis_core.config import FCamSettings
 from wsvis_core.errors import WsvisError
+from wsvis_core.flow.load import FlowReader
+from wsvis_core.flowirn.label_map_shards import f_cams
+from wsvis_core.storage.shards import write_shard
+
+ORDERS, SEEDS = ("normalise_then_amplify", "amplify_then_normalise"), ("saturate", "raw", "none")
 
 
 def random_inputs(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -24,6 +34,71 @@ def random_inputs(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         high_res / high_res.amax((1, 2), keepdim=True),
         torch.randn(2, 10, 16, generator=generator),
     )
+
+
+def slow_threshold(speeds: list[float], percentile: float) -> float:
+    """The percentile of a list: linear between the two ranks beside `percentile / 100 * (n - 1)`."""
+    ranked = sorted(speeds)
+    place = Fraction(percentile) * (len(ranked) - 1) / 100
+    below = math.floor(place)
+    above = min(below + 1, len(ranked) - 1)
+    return ranked[below] + float(place - below) * (ranked[above] - ranked[below])
+
+
+def nearest(index: int, old: int, new: int) -> int:
+    """The pixel of `old` in which the centre of pixel `index` of `new` lies."""
+    return math.floor((index + Fraction(1, 2)) * old / new)
+
+
+def slow_f_cam(cam: Tensor, flow: Tensor, rule: str, a: float, percentile: float, limit: float = 0) -> Tensor:
+    """Eq. 2 pixel by pixel. rule: "raw", "saturate" or "normalise" (the product divided by its maximum)."""
+    rows, columns = flow.shape[-2:]
+    speed = [
+        [math.sqrt(float(flow[0, y, x]) ** 2 + float(flow[1, y, x]) ** 2) for x in range(columns)] for y in range(rows)
+    ]
+    threshold = slow_threshold([value for row in speed for value in row], percentile)
+    result = cam.clone()
+    for y, x in itertools.product(range(cam.shape[-2]), range(cam.shape[-1])):
+        moves = speed[nearest(y, rows, cam.shape[-2])][nearest(x, columns, cam.shape[-1])]
+        if moves > threshold and moves > limit:
+            strongest = max(float(cam[c, y, x]) for c in range(len(cam)))
+            factor = min(a, 1 / strongest) if rule == "saturate" and strongest > 0 else a
+            for c in range(len(cam)):
+                result[c, y, x] = float(cam[c, y, x]) * factor
+    if rule == "normalise":
+        for c in range(len(cam)):
+            result[c] /= float(result[c].max()) + 1e-5
+    return result
+
+
+sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
+
+
+@given(
+    st.integers(1, 3), sizes, sizes, sizes, st.sampled_from([1.0, 2.0, 5.0]), st.sampled_from([0, 7, 50, 80, 100]),
+    st.sampled_from([0.0, 2.5]), st.integers(0, 999),
+)  # fmt: skip
+@settings(max_examples=30, deadline=None)
+def test_eq_2_equals_a_slow_loop_with_all_options(
+    classes: int, at_cells: Any, at_pixels: Any, at_flow: Any, a: float, percentile: float, limit: float, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    cam, high_res = (torch.rand(classes, *size, generator=generator).double() for size in (at_cells, at_pixels))
+    cam[:, 0, 0] = 0
+    # Whole numbers, so that equal speeds occur and are equal in both computations.
+    flow = torch.randint(-4, 5, (2, *at_flow), generator=generator).float()
+    options: dict[str, Any] = {"amplification": a, "percentile": percentile, "min_motion_px": limit}
+    for order, labels, seeds in itertools.product(ORDERS, (True, False), SEEDS):
+        found = amplify_cams(cam, high_res, flow, order=order, labels=labels, seeds=seeds, **options)
+        rule = "raw" if order == ORDERS[0] else "normalise"
+        wanted_seeds = {
+            "saturate": slow_f_cam(cam, flow, "saturate", a, percentile, limit),
+            "raw": slow_f_cam(cam, flow, rule, a, percentile, limit),
+            "none": cam,
+        }[seeds]
+        wanted_labels = slow_f_cam(high_res, flow, rule, a, percentile, limit) if labels else high_res
+        torch.testing.assert_close(found[0], wanted_seeds)
+        torch.testing.assert_close(found[1], wanted_labels)
 
 
 def test_moving_pixels_are_doubled_and_others_kept() -> None:
@@ -43,6 +118,13 @@ def test_without_relative_motion_nothing_changes(seeds: Any, flow: Tensor | None
     cam, high_res, _ = random_inputs()
     result = amplify_cams(cam, high_res, flow, seeds=seeds)
     assert torch.equal(result[0], cam) and torch.equal(result[1], high_res)
+
+
+@given(sizes, st.floats(-20, 20, width=32), st.floats(-20, 20, width=32), st.floats(0, 100))
+@settings(max_examples=30, deadline=None)
+def test_a_frame_of_one_velocity_moves_nowhere(size: Any, u: float, v: float, percentile: float) -> None:
+    flow = torch.tensor([u, v]).view(2, 1, 1).expand(2, *size)
+    assert not motion_mask(flow, percentile=percentile).any()
 
 
 @given(st.integers(0, 99), st.sampled_from([3.0, 0.01, 1000.0]))
@@ -88,6 +170,13 @@ def test_percentile_equals_numpy(count: int, percentile: float, seed: int) -> No
     assert linear_percentile(values, percentile).item() == pytest.approx(np.percentile(values.numpy(), percentile))
 
 
+@pytest.mark.parametrize("percentile", range(0, 101, 7))
+def test_a_percentile_that_falls_on_a_value_is_that_value(percentile: int) -> None:
+    for hundreds in (1, 3, 7):
+        values = torch.arange(100 * hundreds + 1, dtype=torch.float64)
+        assert linear_percentile(values, percentile).item() == percentile * hundreds
+
+
 def test_slow_motion_can_be_left_alone() -> None:
     cam, high_res, flow = random_inputs()
     limit = 1.5
@@ -119,6 +208,16 @@ def test_no_class_is_an_ordinary_case() -> None:
         assert result[0].shape == (0, 5, 8) and result[1].shape == (0, 20, 32)
 
 
+@given(st.integers(1, 70), st.integers(1, 70))
+@example(2, 41)
+@settings(max_examples=30, deadline=None)
+def test_every_centre_takes_the_pixel_it_lies_in(old: int, new: int) -> None:
+    for line in range(old):
+        mask = torch.zeros(old, 1, dtype=torch.bool)
+        mask[line] = True
+        assert resize_mask(mask, (new, 1))[:, 0].tolist() == [nearest(i, old, new) == line for i in range(new)]
+
+
 def test_masks_are_resized_by_nearest_centre() -> None:
     mask = torch.tensor([[True, False, False, False], [False, False, True, True]])
     assert resize_mask(mask, (4, 8))[0].tolist() == [True, True] + [False] * 6
@@ -137,3 +236,74 @@ def test_masks_are_resized_by_nearest_centre() -> None:
 def test_bad_settings_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(WsvisError, match=f"^{message}$"):
         amplify_cams(*random_inputs()[:2], None, **options)
+
+
+# ---- stored flow and CAMs -------------------------------------------------------------------------------------------
+
+
+class OneFrame:
+    """A CAM reader of one frame."""
+
+    def __init__(self, cam: Tensor, high_res: Tensor) -> None:
+        self.cams = FrameCams(np.arange(len(cam)), cam.numpy(), high_res.numpy())
+
+    def frame(self, video_id: int, index: int) -> FrameCams:
+        return self.cams
+
+
+def stored_flow(path: Any, video: Any, flow: Tensor, *, step: int = 1, gap: int = 1) -> FlowReader:
+    def columns(_: Any) -> dict[str, np.ndarray]:
+        return {
+            "next": flow[None].numpy().astype(np.float16),
+            "next_step": np.array([step], np.int8),
+            "next_gap": np.array([gap], np.int32),
+        }
+
+    write_shard(path, kind="flow", videos=[video], make_columns=columns, settings={})
+    return FlowReader([path])
+
+
+@pytest.mark.parametrize("percentile", [50.0, 80.0])
+@pytest.mark.parametrize("stored", [(12, 20), (11, 23), (60, 100)])
+def test_the_percentile_is_taken_where_the_flow_was_stored(
+    dataset: Any, tmp_path: Any, stored: tuple[int, int], percentile: float
+) -> None:
+    """Not after bringing flow to the frame, which smooths peaks away; u and v count in pixels of the frame."""
+    video = dataset.videos[0]
+    cam, high_res, _ = random_inputs()
+    high_res = torch.nn.functional.interpolate(high_res[None], size=(video.height, video.width))[0]
+    flow = torch.randint(-64, 65, (2, *stored), generator=torch.Generator().manual_seed(1)) / 16.0
+    reader = stored_flow(tmp_path / "flow.h5", video, flow)
+    found = f_cams(OneFrame(cam, high_res), reader, video, 0, FCamSettings(percentile=percentile))
+    in_frame_pixels = flow.double() * torch.tensor([video.width / stored[1], video.height / stored[0]]).view(2, 1, 1)
+    torch.testing.assert_close(found[0], slow_f_cam(cam, in_frame_pixels, "saturate", 2, percentile))
+    torch.testing.assert_close(found[1], slow_f_cam(high_res, in_frame_pixels, "raw", 2, percentile))
+
+
+@pytest.mark.parametrize("gap", [1, 4])
+def test_slow_motion_is_judged_in_native_pixels_per_native_frame(dataset: Any, tmp_path: Any, gap: int) -> None:
+    video = dataset.videos[0]
+    flow = torch.zeros(2, video.height // 4, video.width // 4)
+    flow[0, 0, 0] = 3.0  # 12 pixels of the frame in `gap` frames
+    reader = stored_flow(tmp_path / "flow.h5", video, flow, gap=gap)
+    cam = torch.full((1, video.height // 4, video.width // 4), 0.25)
+    high_res = torch.full((1, video.height, video.width), 0.25)
+    for limit, moves in ((12 / gap - 0.01, True), (12 / gap, False)):
+        _, labels = f_cams(OneFrame(cam, high_res), reader, video, 0, FCamSettings(min_motion_px=limit))
+        assert int((labels == 0.5).sum()) == (16 if moves else 0)
+
+
+def test_no_flow_or_no_f_cam_leaves_the_cams(dataset: Any, tmp_path: Any) -> None:
+    video = dataset.videos[0]
+    cam, high_res, flow = random_inputs()
+    none = stored_flow(tmp_path / "none.h5", video, flow * 0, step=0, gap=0)
+    some = stored_flow(tmp_path / "some.h5", video, flow)
+    last = stored_flow(tmp_path / "last.h5", video, flow, step=-1)
+    cams = OneFrame(cam, high_res)
+    for reader, options in ((none, {}), (some, {"enabled": False}), (some, {"labels": False, "seeds": "none"})):
+        result = f_cams(cams, reader, video, 0, FCamSettings(**options))
+        assert torch.equal(result[0], cam) and torch.equal(result[1], high_res)
+    forward, backward = (f_cams(cams, reader, video, 0, FCamSettings()) for reader in (some, last))
+    assert torch.equal(forward[1], backward[1]) and not torch.equal(forward[1], high_res)
+    empty = f_cams(OneFrame(cam[:0], high_res[:0]), some, video, 0, FCamSettings())
+    assert empty[0].shape == (0, 5, 8) and empty[1].shape == (0, 20, 32)

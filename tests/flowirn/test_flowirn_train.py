@@ -86,8 +86,8 @@ def test_slow_motion_is_measured_per_native_frame(stage1, source):
     cams = CamReader([stage1.cams])
 
     class Far:
-        def next_flow(self, *key):
-            near = source.flow.next_flow(*key)
+        def next_flow_as_stored(self, *key):
+            near = source.flow.next_flow_as_stored(*key)
             return dataclasses.replace(near, flow=4 * near.flow, gap=4)
 
     def label_cams(flow, video, t, min_motion_px: float = 0.0) -> torch.Tensor:
@@ -97,7 +97,7 @@ def test_slow_motion_is_measured_per_native_frame(stage1, source):
     amplified = 0
     for video, t in source.frames:
         plain = torch.from_numpy(cams.frame(video.id, t).high_res)
-        entry = source.flow.next_flow(video.id, t, (48, 80))
+        entry = source.flow.next_flow_as_stored(video.id, t, (48, 80))
         if entry.step == 0 or len(plain) == 0:
             continue
         speed = entry.flow.norm(dim=0).max().item()

@@ -27,9 +27,10 @@ def amplify_cams(
     """The seed CAMs (K, h, w) and the label CAMs (K, H, W) of a frame, multiplied by A where it moves.
 
     cam (K, h, w) feeds the random walk, high_res (K, H, W) the label map; both >= 0, each class divided by its
-    maximum. flow (2, Hf, Wf), (dx, dy) of this frame at any resolution, to the next or the previous frame (only the
-    magnitude counts); None: nothing is amplified. Defaults are the paper's for YouTube-VIS; Cityscapes has A = 5 and
-    percentile 50.
+    maximum. flow (2, Hf, Wf), (dx, dy) of this frame on the grid it was computed or stored on, to the next or the
+    previous frame (only the magnitude counts); the percentile is taken there and the mask of moving pixels brought to
+    the CAMs by nearest. None: nothing is amplified. Defaults are the paper's for YouTube-VIS; Cityscapes has A = 5
+    and percentile 50.
 
     - labels: amplify high_res. The foreground threshold becomes `threshold / A` where the frame moves.
     - seeds: "raw" multiplies by A as Eq. 2 says; "saturate" by `min(A, 1 / strongest class)` at each cell, so that
@@ -37,7 +38,7 @@ def amplify_cams(
       "none" leaves them. All three keep the order of the classes in every cell.
     - order: "amplify_then_normalise" divides each amplified class by its maximum again (labels and "raw" seeds), which
       lowers resting objects instead of completing moving ones. Paper silent.
-    - min_motion_px: motion at or below this many pixels of the flow's own grid is never amplified; 0 is the paper.
+    - min_motion_px: motion at or below this, in the unit of `flow`, is never amplified; 0 is the paper.
     """
     _check(amplification, percentile, order, seeds)
     if flow is None:
@@ -67,7 +68,8 @@ def motion_mask(flow: Tensor, *, percentile: float = 80.0, min_motion_px: float 
 def linear_percentile(values: Tensor, percentile: float) -> Tensor:
     """The percentile (0..100) of all values of a non-empty tensor, linear between neighbours: a scalar tensor."""
     flat = values.flatten()
-    position = percentile / 100 * (len(flat) - 1)
+    # In this order of the operations a whole percentile that falls on a value gives exactly that value.
+    position = percentile * (len(flat) - 1) / 100
     rank = min(int(position), len(flat) - 1)
     lower = flat.kthvalue(rank + 1).values
     if position == rank:
@@ -83,9 +85,13 @@ def saturate(cam: Tensor, moving: Tensor, amplification: float) -> Tensor:
 
 
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """A bool mask (H, W) at another size: the value at the nearest pixel centre."""
+    """A bool mask (H, W) at another size: every pixel takes the old pixel its centre lies in.
+
+    A centre on the border of two old pixels goes to the right or lower one.
+    """
+    # Whole numbers: with real ones, centres that fall between two pixels went to either.
     rows, columns = (
-        ((torch.arange(new, device=mask.device) + 0.5) * (old / new)).long().clamp_max(old - 1)
+        (2 * torch.arange(new, device=mask.device) + 1) * old // (2 * new)
         for new, old in zip(size, mask.shape, strict=True)
     )
     return mask[rows[:, None], columns]

@@ -1,9 +1,9 @@
-"""Stored flow, rescaled to the size a stage works at."""
+"""Stored flow in the unit, and mostly at the size, a stage works at."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +25,25 @@ class NextFlow:
 
 
 class FlowReader:
-    """Reads flow shards; every flow comes back in pixels of the size asked for."""
+    """Reads flow shards; flow comes back in pixels of the size asked for, unless a method says otherwise."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._shards = ShardReader(paths, kind=KIND)
 
     def next_flow(self, video_id: int, index: int, size: tuple[int, int]) -> NextFlow:
         """`F_{t→t+1}` of frame `index` at size (H, W)."""
-        columns = self._shards.columns(video_id)
-        flow = torch.from_numpy(columns["next"][index]).float()
-        return NextFlow(resize_flow(flow, size), int(columns["next_step"][index]), int(columns["next_gap"][index]))
+        entry = self._next(video_id, index)
+        return replace(entry, flow=resize_flow(entry.flow, size))
+
+    def next_flow_as_stored(self, video_id: int, index: int, frame_size: tuple[int, int]) -> NextFlow:
+        """`F_{t→t+1}` of frame `index` on the grid it is stored at, in pixels of a frame of size (H, W).
+
+        No value is interpolated, so ranks and percentiles of the speed are those of the flow itself.
+        """
+        entry = self._next(video_id, index)
+        height, width = entry.flow.shape[-2:]
+        factor = entry.flow.new_tensor([frame_size[1] / width, frame_size[0] / height]).view(2, 1, 1)
+        return replace(entry, flow=entry.flow * factor)
 
     def pair(self, video_id: int, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """(`F_{t→s}`, `F_{s→t}`), each (2,H,W), of annotated frames t = index and s = index + 1."""
@@ -50,3 +59,8 @@ class FlowReader:
     def pair_valid(self, video_id: int) -> list[bool]:
         """For every t < T−1: may frames t and t+1 be used as a pair (their native gap is small enough)?"""
         return self._shards.columns(video_id)["pair_valid"][()].tolist()
+
+    def _next(self, video_id: int, index: int) -> NextFlow:
+        columns = self._shards.columns(video_id)
+        flow = torch.from_numpy(columns["next"][index]).float()
+        return NextFlow(flow, int(columns["next_step"][index]), int(columns["next_gap"][index]))

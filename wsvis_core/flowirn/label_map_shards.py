@@ -91,7 +91,8 @@ def f_cams(
     strided, high_res = torch.from_numpy(frame_cams.strided), torch.from_numpy(frame_cams.high_res)
     if not settings.enabled:
         return strided, high_res
-    entry = flow.next_flow(video.id, index, (video.height, video.width))
+    # The percentile is over the flow's own pixels; its unit, native pixels per native frame, matters to min_motion_px.
+    entry = flow.next_flow_as_stored(video.id, index, (video.height, video.width))
     return amplify_cams(
         strided,
         high_res,
