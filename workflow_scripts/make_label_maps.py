@@ -19,5 +19,6 @@ with job(snakemake.log[0], threads=snakemake.threads):
         Path(snakemake.output.shard),
         build_section("label_maps", settings["label_maps"]),
         build_section("f_cam", settings["f_cam"]),
+        threads=snakemake.threads,
         digest_of=work_settings(settings, snakemake.input),
     )

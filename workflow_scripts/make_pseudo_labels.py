@@ -27,5 +27,6 @@ with job(snakemake.log[0], threads=snakemake.threads) as device:
         labeller,
         shard_videos(dataset, snakemake.wildcards.shard, settings["shards"]),
         Path(snakemake.output.shard),
+        threads=snakemake.threads,
         digest_of=work_settings(settings, snakemake.input),
     )

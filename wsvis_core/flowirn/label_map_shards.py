@@ -17,6 +17,7 @@ from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.flowirn.label_maps import crf_refinement, label_map
 from wsvis_core.images import resize_image
+from wsvis_core.parallel import map_threads
 from wsvis_core.storage.shards import Columns, ShardReader, write_shard
 
 KIND = "label_maps"
@@ -31,17 +32,20 @@ def make_label_maps(
     settings: LabelMapSettings,
     f_cam: FCamSettings,
     *,
+    threads: int = 1,
     digest_of: dict[str, Any],
 ) -> None:
-    """Write the label maps (T,H,W) uint8 of some videos at the CAMs' size: 0 background, class + 1, 255 undecided."""
+    """Write the label maps (T,H,W) uint8 of some videos at the CAMs' size: 0 background, class + 1, 255 undecided.
+
+    threads: frames made at a time.
+    """
     cam_reader, flow_reader = CamReader([cams]), FlowReader([flow])
 
     def make_columns(video: Video) -> Columns:
-        maps = [
-            _frame_label_map(dataset, video, index, cam_reader, flow_reader, settings, f_cam)
-            for index in range(len(video))
-        ]
-        return {"labels": np.stack(maps)}
+        def frame(index: int) -> np.ndarray:
+            return _frame_label_map(dataset, video, index, cam_reader, flow_reader, settings, f_cam)
+
+        return {"labels": np.stack(map_threads(frame, range(len(video)), threads))}
 
     attributes = {"labels": "0 background, class index + 1, 255 undecided"}
     write_shard(output, kind=KIND, videos=videos, make_columns=make_columns, settings=digest_of, attributes=attributes)

@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,13 +177,14 @@ def _check_header(path: Path, file: h5py.File) -> None:
 
 
 class ShardReader:
-    """Columns of videos spread over shard files. Opens lazily, once per process, so it may cross a fork."""
+    """Columns of videos spread over shard files. Opens lazily, once per process; may cross a fork, and threads."""
 
     def __init__(self, paths: Sequence[Path], *, kind: str) -> None:
         self._paths = [Path(path) for path in paths]
         self._kind = kind
         self._files: dict[Path, h5py.File] = {}
         self._owner = -1
+        self._opening = threading.Lock()
         self._index: dict[str, Path] = {}
         for path in self._paths:
             with _open(path) as file, _readable(path):
@@ -191,7 +193,10 @@ class ShardReader:
                 self._index.update(dict.fromkeys(file["videos"], path))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}, "_owner": -1}
+        return {**self.__dict__, "_files": {}, "_owner": -1, "_opening": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = {**state, "_opening": threading.Lock()}
 
     def __contains__(self, video_id: int) -> bool:
         return str(video_id) in self._index
@@ -202,12 +207,14 @@ class ShardReader:
         if path is None:
             listed = ", ".join(map(str, self._paths))
             raise WsvisError(f"video {video_id} is in none of the '{self._kind}' shards: {listed}")
-        if self._owner != os.getpid():
-            self._files, self._owner = {}, os.getpid()
-        if path not in self._files:
-            self._files[path] = _open(path)
+        with self._opening:
+            if self._owner != os.getpid():
+                self._files, self._owner = {}, os.getpid()
+            if path not in self._files:
+                self._files[path] = _open(path)
+            file = self._files[path]
         with _readable(path):
-            return self._files[path]["videos"][str(video_id)]
+            return file["videos"][str(video_id)]
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of the first shard (unit, direction, settings digest …)."""
