@@ -15,6 +15,7 @@ from wsvis_core.config import CamSettings
 from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.errors import WsvisError
 from wsvis_core.images import PAD_COLOUR, random_crop_window, resize_image, scaled_size, to_tensor
+from wsvis_core.training.device import autocast, memory_format
 from wsvis_core.training.loop import Run, StepResult, finish, train
 from wsvis_core.training.randomness import batch_indices, batches_per_epoch, generator
 from wsvis_core.training.schedules import build_optimizer, polynomial
@@ -37,7 +38,8 @@ def train_cam(dataset: VideoDataset, settings: CamSettings, run: Run, weights: P
         raise WsvisError("no training frame has a class label; check the annotations of the training split")
     iterations = max(round(settings.epochs * batches_per_epoch(len(frames), settings.batch_size)), 1)
     torch.manual_seed(run.seed)
-    model = build_cam_net(settings, len(dataset.categories), pretrained=True).to(run.device)
+    model = build_cam_net(settings, len(dataset.categories), pretrained=True)
+    model = model.to(run.device, memory_format=memory_format(run.device))
     groups = [
         {"params": model.backbone_parameters(), "lr": settings.lr},
         {"params": model.head_parameters(), "lr": settings.lr * settings.head_lr_multiplier},
@@ -49,7 +51,8 @@ def train_cam(dataset: VideoDataset, settings: CamSettings, run: Run, weights: P
         return _make_batch(dataset, [frames[i] for i in chosen], labels, settings, rng)
 
     def step(batch: CamBatch, iteration: int) -> StepResult:
-        logits = model(batch.images.to(run.device))
+        with autocast(run.device, settings.precision):
+            logits = model(batch.images.to(run.device, memory_format=memory_format(run.device))).float()
         target = batch.labels.to(run.device)
         hits = ((logits > 0) == (target > 0.5)).float().mean()
         return StepResult({"class": F.multilabel_soft_margin_loss(logits, target)}, {"accuracy": float(hits)})

@@ -23,6 +23,7 @@ from wsvis_core.flowirn.losses import downsample_labels, flow_boundary_loss, irn
 from wsvis_core.flowirn.network import OUTPUT_STRIDE, IRNet
 from wsvis_core.flowirn.paths import reach
 from wsvis_core.images import PAD_COLOUR, random_crop_window, resize_image, scaled_by, to_tensor
+from wsvis_core.training.device import autocast, memory_format
 from wsvis_core.training.loop import Run, StepResult, finish, train
 from wsvis_core.training.randomness import batch_indices, batches_per_epoch, generator
 from wsvis_core.training.schedules import build_optimizer, polynomial
@@ -84,7 +85,7 @@ def train_flowirn(
     iterations = max(round(settings.epochs * batches_per_epoch(count, settings.batch_size)), 1)
     torch.manual_seed(run.seed)
     initial = str(cam_weights) if settings.backbone_weights == "cam" else settings.backbone_weights
-    model = build_irnet(settings, weights=initial).to(run.device)
+    model = build_irnet(settings, weights=initial).to(run.device, memory_format=memory_format(run.device))
     groups = [
         {"params": list(model.boundary_parameters()), "lr": settings.lr},
         {
@@ -133,8 +134,9 @@ def irn_step(
     device: torch.device,
 ) -> StepResult:
     """L_IRN (halves, §1.7) plus w_F·L_F^B (§2.2) of one batch, and the boundary's mean as a diagnostic."""
-    logits, displacement = model(batch.images.to(device))
-    boundary = logits[:, 0].sigmoid()
+    with autocast(device, settings.precision):
+        logits, displacement = model(batch.images.to(device, memory_format=memory_format(device)))
+    boundary, displacement = logits[:, 0].float().sigmoid(), displacement.float()
     labels = downsample_labels(batch.labels.to(device))
     affinity = pair_affinity(boundary, settings.radius)
     losses = irn_losses(affinity, displacement, labels, num_classes=num_classes, radius=settings.radius)

@@ -95,9 +95,14 @@ def train(
     start = _resume(run, model, optimizer)
     loader = _loader(run, make_batch, range(start, iterations))
     progress = Progress(run.name, total=iterations, unit="step", start=start)
-    last_checkpoint = time.monotonic()
+    began = last_checkpoint = time.monotonic()
+    waited = 0.0
+    batches = iter(loader)
     model.train()
-    for iteration, batch in zip(range(start, iterations), loader, strict=True):
+    for iteration in range(start, iterations):
+        asked = time.monotonic()
+        batch = next(batches)
+        waited += time.monotonic() - asked
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * schedule(iteration)
         seed_torch(run.seed, run.name, iteration)
@@ -117,6 +122,7 @@ def train(
             last_checkpoint = time.monotonic()
     _save_checkpoint(run, iterations, model, optimizer)
     progress.close()
+    log.info("%s: %.1f s of %.1f s were spent waiting for data", run.name, waited, time.monotonic() - began)
 
 
 def _loader(run: Run, make_batch: Callable[[int], Any], sampler: range) -> DataLoader:
