@@ -152,6 +152,44 @@ def each_labeller(pattern):
     return paths
 
 
+def label_maps_of(wildcards):
+    """Label maps of the training split; labellers that differ in nothing that makes them share one set."""
+    own = stage_settings(CONFIG, "make_label_maps", wildcards.dataset, labeller=wildcards.labeller)
+    for name in CONFIG.variants("labellers"):
+        if stage_settings(CONFIG, "make_label_maps", wildcards.dataset, labeller=name) == own:
+            break
+    return shards(LABEL_MAP_SHARD.replace("{labeller}", name), "train")(wildcards)
+
+
+def table_labellers(table):
+    """An input function: the labellers that a table compares, in the order of its rows."""
+
+    def names(wildcards):
+        try:
+            return list(CONFIG.table_variants(table, "labellers", wildcards.dataset))
+        except WsvisError as error:
+            raise WorkflowError(str(error)) from None
+
+    return names
+
+
+def table_metrics(table, pattern):
+    """An input function: `pattern` for every labeller of a table, and for each the data set and its replicates."""
+
+    def paths(wildcards):
+        datasets = [wildcards.dataset, *CONFIG.datasets[wildcards.dataset].replicates]
+        labellers = table_labellers(table)(wildcards)
+        return [pattern.format(dataset=name, labeller=labeller) for labeller in labellers for name in datasets]
+
+    return paths
+
+
+def report_tables(wildcards):
+    """The tables of the data set that were made; the report shows them, but does not ask for their runs."""
+    folder = Path(f"results/{wildcards.dataset}/tables")
+    return sorted(str(path) for path in folder.glob("*.csv"))
+
+
 DATASET = f"{RESULTS}/dataset/videos.json"
 FLOW_SHARD = f"{RESULTS}/flow/{{flow}}/shard-{{shard}}.h5"
 CAM_SHARD = f"{RESULTS}/cam/shard-{{shard}}.h5"

@@ -14,9 +14,9 @@ rule make_label_maps:
         f"{BENCHMARKS}/make_label_maps/{{labeller}}/{{shard}}.tsv"
     conda:
         "../envs/wsvis.yaml"
-    threads: 1
+    threads: 4
     resources:
-        mem_mb=3000,
+        mem_mb=4000,
         runtime=240,
     params:
         settings=settings_of("make_label_maps"),
@@ -29,7 +29,7 @@ rule make_label_maps:
 rule train_flowirn:
     input:
         dataset=DATASET,
-        label_maps=shards(LABEL_MAP_SHARD, "train"),
+        label_maps=label_maps_of,
         flow=shards(FLOW_SHARD, "train"),
         cam_weights=classifier_weights("flowirn"),
     output:
@@ -69,9 +69,9 @@ rule make_pseudo_labels:
         f"{BENCHMARKS}/make_pseudo_labels/{{labeller}}/{{shard}}.tsv"
     conda:
         "../envs/wsvis.yaml"
-    threads: 1
+    threads: 4
     resources:
-        mem_mb=4000,
+        mem_mb=6000,
         runtime=480,
         gpu=1,
     params:

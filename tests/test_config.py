@@ -208,7 +208,7 @@ def test_an_unknown_key_names_the_nearest():
     assert message({"cam": {"epoch": 3}}) == (
         "config.yaml: cam of data set 'd': unknown key 'epoch'; did you mean 'epochs'?; known keys: "
         "backbone, backbone_weights, batch_size, crop, epochs, frozen_stages, head_lr_multiplier, lr, momentum, "
-        "optimizer, output_stride, poly_power, resize_long, scales, weight_decay"
+        "optimizer, output_stride, poly_power, precision, resize_long, scales, weight_decay"
     )
 
 
@@ -315,7 +315,7 @@ def test_a_configuration_that_is_no_mapping():
     ],
 )
 def test_a_pipeline_of_an_unknown_variant(key, value, group, near):
-    expected = f"config.yaml: pipeline of data set 'd' asks for '{value}', which is not one of the {group}{near}"
+    expected = f"config.yaml: data set 'd' asks for '{value}', which is not one of the {group}{near}"
     assert message({"pipeline": {key: value}}) == expected
     assert message({}, {"pipeline": {key: value}}) == expected
 

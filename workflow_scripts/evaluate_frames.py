@@ -10,7 +10,6 @@ from wsvis_core.job import job
 with job(snakemake.log[0], threads=snakemake.threads):
     score_frames(
         VideoDataset.load(Path(snakemake.input.dataset).parent),
-        "val",
         [Path(path) for path in snakemake.input.predictions],
         Path(snakemake.input.ground_truth),
         build_section("evaluation", snakemake.params.settings["evaluation"]),

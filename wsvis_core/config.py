@@ -64,6 +64,10 @@ class DatasetSettings(Section):
     split: SplitSettings = SplitSettings()
     shards: ShardSettings = ShardSettings()
     synthetic: dict[str, Any] = Field({}, description="settings of the generator, for kind: synthetic")
+    seed: int | None = Field(None, ge=0, description="of training on this data set, instead of the run's seed")
+    replicates: tuple[str, ...] = Field(
+        (), description="data sets that differ from this one in a seed only; tables give mean and error over all"
+    )
 
 
 class Stage1Settings(Section):
@@ -90,6 +94,9 @@ class CamSettings(Section):
     backbone_weights: str = Field("torchvision", description="'torchvision', 'none', or the path of a state dict")
     output_stride: Literal[8, 16, 32] = 16
     frozen_stages: int = Field(2, ge=0, le=4, description="gradient stops after this stage (IRN: layer2)")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network while it trains; 'bfloat16' is faster where the device has it"
+    )
     epochs: Positive = 5
     batch_size: Count = 16
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -141,6 +148,9 @@ class FlowirnSettings(Section):
     train_backbone: bool = Field(False, description="IRN trains the two branches only")
     branch_width: float = Field(1.0, gt=0, le=1, description="channels of both branches relative to IRN's")
     radius: float = Field(10, ge=2, description="cells of stride 4; pairs this close are compared")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network while it trains; 'bfloat16' is faster where the device has it"
+    )
     epochs: Positive = Field(6, description="paper: 6 for flowIRN; IRN: 3")
     batch_size: Count = 32
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -282,6 +292,9 @@ class EvaluationSettings(Section):
     """Which diagnostics are computed beside the official metrics."""
 
     instance_count_thresholds: tuple[Fraction, ...] = Field((0.05, 0.5), description="for instances per frame")
+    selection_share: float = Field(
+        0.1, ge=0, lt=1, description="of the training videos: options are chosen on these, tables leave them out (§7.6)"
+    )
 
 
 class ReportSettings(Section):
@@ -289,6 +302,14 @@ class ReportSettings(Section):
 
     videos: int = Field(6, ge=0, description="held-out videos shown")
     frames_per_video: Count = 5
+
+
+class TablesSettings(Section):
+    """Which variants the paper's tables compare, in the order of their rows."""
+
+    table4: tuple[str, ...] = Field(
+        ("irn", "irn_fbound", "irn_fcam", "flowirn"), min_length=1, description="labellers; gains are over the first"
+    )
 
 
 class PipelineSettings(Section):
@@ -317,6 +338,7 @@ SECTIONS: dict[str, type[Section]] = {
     "tracking": TrackingSettings,
     "evaluation": EvaluationSettings,
     "report": ReportSettings,
+    "tables": TablesSettings,
     "pipeline": PipelineSettings,
 }
 # A variant of `flows` overrides section `flow`, and so on; a labeller may override several sections, by name.
@@ -383,14 +405,27 @@ class Config:
             self._require(pipeline.tracker, "trackers", dataset)
             for labeller in (pipeline.labeller, *pipeline.compare_labellers):
                 self._require(labeller, "labellers", dataset)
+            for other in self.datasets[dataset].replicates:
+                if other not in self.datasets:
+                    raise WsvisError(
+                        f"{self._source}: datasets.{dataset}: replicates: '{other}' is not one of the datasets "
+                        f"({', '.join(self.datasets)}){_nearest(other, list(self.datasets))}"
+                    )
 
     def _require(self, name: str, group: str, dataset: str) -> None:
         names = self._names(group)
         if name not in names:
             raise WsvisError(
-                f"{self._source}: pipeline of data set '{dataset}' asks for '{name}', which is not one of the "
+                f"{self._source}: data set '{dataset}' asks for '{name}', which is not one of the "
                 f"{group} ({', '.join(names)}){_nearest(name, names)}"
             )
+
+    def table_variants(self, table: str, group: str, dataset: str) -> tuple[str, ...]:
+        """The variants a table compares; raises WsvisError naming one that the configuration does not have."""
+        names = getattr(self.section("tables", dataset), table)
+        for name in names:
+            self._require(name, group, dataset)
+        return names
 
     def _labeller_overrides(self, name: str) -> dict[str, dict[str, Any]]:
         where = f"labellers.{name}"
@@ -447,7 +482,8 @@ class Config:
 
         A section that is switched off is reduced to `{"enabled": False}`, so that its other values rerun nothing.
         """
-        chosen = {"seed": self.seed}
+        own = self.datasets[dataset].seed
+        chosen = {"seed": self.seed if own is None else own}
         for name in sorted(sections):
             dumped = self.section(name, dataset, **variants).model_dump(mode="json", by_alias=True)
             chosen[name] = {"enabled": False} if dumped.get("enabled") is False else dict(sorted(dumped.items()))

@@ -39,11 +39,14 @@ STAGES = {
     "train_maskconsist": Stage(1, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(1, ("maskconsist", "prediction")),
     "track_instances": Stage(1, ("tracking",)),
-    "evaluate_pseudo_labels": Stage(1, ("evaluation",)),
-    "evaluate_frames": Stage(1, ("evaluation",)),
+    "evaluate_pseudo_labels": Stage(2, ("evaluation",)),
+    "evaluate_frames": Stage(1, ("evaluation",), without=("evaluation.selection_share",)),
     "evaluate_video": Stage(1, ()),
+    "make_table4": Stage(1, ()),
     "make_report": Stage(1, ("report",)),
 }
+# Keys of a data set's block that leave the prepared data set as it is.
+_NOT_PREPARED = {"shards", "synthetic", "seed", "replicates"}
 SHARDED = {"extract_flow", "extract_cam", "make_label_maps", "make_pseudo_labels", "predict_masks"}
 
 
@@ -77,4 +80,4 @@ def _dataset_facts(block: dict[str, Any], stage: str) -> dict[str, Any]:
     """What of a data set's block matters: the generator's settings for one stage, everything else for the other."""
     if stage == "generate_dataset":
         return {"root": block["root"], "synthetic": dict(sorted(block["synthetic"].items()))}
-    return {key: value for key, value in sorted(block.items()) if key not in ("shards", "synthetic")}
+    return {key: value for key, value in sorted(block.items()) if key not in _NOT_PREPARED}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsvis_core.datasets.splits import sample_held_out, sample_split, split_all
+from wsvis_core.datasets.splits import sample_held_out, sample_split, selection_videos, split_all
 from wsvis_core.errors import WsvisError
 
 
@@ -88,3 +88,13 @@ def test_a_split_without_training_or_held_out_videos_is_refused():
         "the split of 2 videos leaves 2 for training and 0 held out, both must have some; lower val_per_category (10),"
         " or use split mode 'all' (every video in both parts) for a set this small"
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "drawn"), [(0, 0.1, 0), (4, 0.1, 0), (10, 0.1, 1), (100, 0.1, 10), (7, 0, 0)]
+)
+def test_videos_for_choosing_options(count, share, drawn):
+    ids = [3 * n + 1 for n in range(count)]
+    chosen = selection_videos(ids, share)
+    assert len(chosen) == drawn and chosen <= set(ids)
+    assert chosen == selection_videos(ids[::-1], share)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from wsvis_core.config import EvaluationSettings, TrackingSettings
+from wsvis_core.datasets.splits import selection_videos
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.infer import frame_predictions, score_frames, score_tracks
+from wsvis_core.evaluation.infer import frame_predictions, score_frames, score_pseudo_labels, score_tracks
 from wsvis_core.storage.instance_shards import KIND, EncodedInstances, open_instances, to_columns
 from wsvis_core.storage.shards import write_shard
 from wsvis_core.tracking.infer import track_instances
@@ -17,7 +18,8 @@ from wsvis_core.tracking.tracks import Track
 
 def score(dataset, split, shard, prepared, tmp_path, **settings) -> dict:
     output, truth = tmp_path / "metrics.json", prepared / f"ground_truth_{split}.json"
-    score_frames(dataset, split, [shard], truth, EvaluationSettings(**settings), output)
+    run = {"train": score_pseudo_labels, "val": score_frames}[split]
+    run(dataset, [shard], truth, EvaluationSettings(**settings), output)
     return json.loads(output.read_text())
 
 
@@ -47,6 +49,19 @@ def test_pseudo_labels_get_diagnostics_too(dataset, perfect, prepared, tmp_path)
     assert metrics["AP50"] == pytest.approx(1) and set(metrics["instances_per_frame"]) == {"0.3"}
     assert found["mean_best_iou"] == pytest.approx(1) and found["missed_share"] == 0
     assert found["mean_area_ratio"] == pytest.approx(1) and found["labels_per_object"] == pytest.approx(1)
+
+
+def test_pseudo_labels_are_scored_apart_on_the_videos_options_may_be_chosen_on(dataset, perfect, prepared, tmp_path):
+    chosen = selection_videos([video.id for video in dataset.split("train")], 0.4)
+
+    whole = score(dataset, "train", perfect, prepared, tmp_path, selection_share=0.4)
+    frames = {name: whole[name]["frames"] for name in ("selection", "rest")}
+    lengths = {video.id: len(video) for video in dataset.split("train")}
+    assert frames["selection"] == sum(lengths[i] for i in chosen) > 0
+    assert sum(frames.values()) == whole["frames"] == sum(lengths.values())
+    assert whole["selection"]["AP50"] == whole["rest"]["AP50"] == pytest.approx(1)
+    alone = score(dataset, "train", perfect, prepared, tmp_path, selection_share=0)
+    assert alone["selection"] is None and alone["rest"]["frames"] == whole["frames"]
 
 
 def test_wrong_classes_score_nothing(dataset, perfect, prepared, tmp_path):

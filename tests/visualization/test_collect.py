@@ -9,7 +9,7 @@ import pytest
 
 from wsvis_core.config import EvaluationSettings, ReportSettings, TrackingSettings
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.infer import score_frames, score_tracks
+from wsvis_core.evaluation.infer import score_frames, score_pseudo_labels, score_tracks
 from wsvis_core.storage.instance_shards import KIND, open_instances, to_columns
 from wsvis_core.storage.shards import write_shard
 from wsvis_core.tracking.infer import track_instances
@@ -57,9 +57,8 @@ def files(stage1, perfect, prepared, tmp_path_factory) -> RunFiles:
     dataset, evaluation = stage1.dataset, EvaluationSettings()
     track_instances(dataset, [perfect], [stage1.flow], TrackingSettings(), folder / "tracks.json")
     score_tracks(folder / "tracks.json", prepared / "ground_truth_val.json", folder / "video.json")
-    for split in ("train", "val"):
-        truth = prepared / f"ground_truth_{split}.json"
-        score_frames(dataset, split, [perfect], truth, evaluation, folder / f"{split}.json")
+    for split, score in (("train", score_pseudo_labels), ("val", score_frames)):
+        score(dataset, [perfect], prepared / f"ground_truth_{split}.json", evaluation, folder / f"{split}.json")
     benchmark(folder / "benchmarks", "train_cam", "3\t0:00:03\t10\t1")
     reader = open_instances([perfect])
     write_shard(

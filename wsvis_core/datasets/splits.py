@@ -96,3 +96,11 @@ def split_all(video_ids: Sequence[int]) -> Split:
     """Every video in both parts: for looking at tiny sets, where numbers say nothing about new videos."""
     ids = tuple(sorted(video_ids))
     return Split("all", ids, ids, None, None)
+
+
+def selection_videos(video_ids: Sequence[int], share: float) -> set[int]:
+    """The training videos that options are chosen on: `round(share * n)` of n, drawn once and for all (§7.6).
+
+    A function of the ids and the share alone, so every variant of a run is compared on the same videos.
+    """
+    return set(random.Random(0).sample(sorted(video_ids), round(share * len(video_ids))))

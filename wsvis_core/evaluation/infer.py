@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from wsvis_core.config import EvaluationSettings
+from wsvis_core.datasets.splits import selection_videos
 from wsvis_core.datasets.video import VideoDataset
 from wsvis_core.evaluation.frames import FramePrediction, evaluate_frame_predictions
 from wsvis_core.evaluation.pseudo_labels import evaluate_pseudo_labels
@@ -18,20 +20,38 @@ MADE_BY = "rule prepare_dataset"
 
 
 def score_frames(
-    dataset: VideoDataset,
-    split: str,
-    instances: Sequence[Path],
-    ground_truth: Path,
-    settings: EvaluationSettings,
-    output: Path,
+    dataset: VideoDataset, instances: Sequence[Path], ground_truth: Path, settings: EvaluationSettings, output: Path
 ) -> None:
-    """Frame metrics (§7.1) of the instances of a split; pseudo-labels (split "train") get diagnostics too (§7.2)."""
+    """Frame metrics (§7.1) of predictions on the held-out videos."""
     truth = read_json(ground_truth, made_by=MADE_BY)
     category_ids = [category.id for category in dataset.categories]
-    found = frame_predictions(dataset, split, instances)
+    found = frame_predictions(dataset, "val", instances)
     thresholds = settings.instance_count_thresholds
-    score = evaluate_pseudo_labels if split == "train" else evaluate_frame_predictions
-    write_json(output, score(truth, found, category_ids, score_thresholds=thresholds), indent=1)
+    write_json(output, evaluate_frame_predictions(truth, found, category_ids, score_thresholds=thresholds), indent=1)
+
+
+def score_pseudo_labels(
+    dataset: VideoDataset, instances: Sequence[Path], ground_truth: Path, settings: EvaluationSettings, output: Path
+) -> None:
+    """Metrics and diagnostics of the pseudo-labels of the training videos (§7.2).
+
+    Beside those of all videos, the same for two parts (§7.6): "selection", the videos options may be chosen on, and
+    "rest", all others, which tables report. null where a part has no video.
+    """
+    truth = read_json(ground_truth, made_by=MADE_BY)
+    category_ids = [category.id for category in dataset.categories]
+    found = list(frame_predictions(dataset, "train", instances))
+    ids = [video.id for video in dataset.split("train")]
+    selection = selection_videos(ids, settings.selection_share)
+
+    def score(videos: set[int]) -> dict[str, Any] | None:
+        thresholds = settings.instance_count_thresholds
+        if not videos:
+            return None
+        return evaluate_pseudo_labels(truth, found, category_ids, score_thresholds=thresholds, videos=videos)
+
+    parts = {"selection": score(selection), "rest": score(set(ids) - selection)}
+    write_json(output, (score(set(ids)) or {}) | parts, indent=1)
 
 
 def frame_predictions(dataset: VideoDataset, split: str, instances: Sequence[Path]) -> Iterator[FramePrediction]:
