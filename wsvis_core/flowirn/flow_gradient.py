@@ -56,9 +56,10 @@ def flow_gradient(
     fprime: Literal["jacobian", "magnitude", "partials"] = "jacobian",
     difference: Literal["forward", "central", "sobel"] = "forward",
 ) -> tuple[Tensor, Tensor]:
-    """F' at every cell and the cells where it can be known: (B, K, h, w) and bool (B, h, w).
+    """F' at every cell, 0 where it cannot be known, and where it can: (B, K, h, w) and bool (B, h, w).
 
-    flow (B, 2, h, w); the derivative is per cell, in the flow's own unit.
+    flow (B, 2, h, w), anything where it is invalid; the derivative is per cell, in the flow's own unit. A cell is
+    known when it is valid and every cell of its derivatives is, those between their ends too.
 
     - fprime "jacobian": `(du/dx, dv/dx, du/dy, dv/dy)`, K = 4. Affine flow, that is a rigid plane under any motion,
       has a constant Jacobian, so its own slope never looks like a boundary. "magnitude": gradient of `|F|` along
@@ -79,7 +80,9 @@ def flow_gradient(
         along_x, along_y = (torch.linalg.vector_norm(d, dim=1, keepdim=True) for d in (along_x, along_y))
     elif fprime not in ("jacobian", "magnitude"):
         raise WsvisError(f"fprime '{fprime}' is not one of jacobian, magnitude, partials")
-    return torch.cat([along_x, along_y], dim=1), known_x & known_y
+    known = known_x & known_y
+    # Flow may be NaN where it is invalid; a loss that multiplies it away would be NaN.
+    return torch.where(known[:, None], torch.cat([along_x, along_y], dim=1), 0), known
 
 
 def _derivative(values: Tensor, difference: str) -> Tensor:
