@@ -13,7 +13,6 @@ from wsvis_core.flowirn.paths import (
     directions_by_path_length,
     half_plane_directions,
     ordered_directions,
-    path_argmax,
     path_maximum,
     path_offsets,
     source_values,
@@ -68,13 +67,45 @@ def test_path_maximum_equals_a_slow_loop(height: int, width: int, radius: float,
                 assert torch.equal(result[:, p, y, x], slow)
 
 
-def test_path_argmax_names_the_cell_at_radius_10() -> None:
-    values = torch.rand(24, 30, generator=torch.Generator().manual_seed(3))
+@pytest.mark.parametrize("needs_gradient", [False, True])
+@pytest.mark.parametrize("low", [0.0, -5.0])
+def test_path_maximum_at_radius_10_with_and_without_gradient(needs_gradient: bool, low: float) -> None:
+    values = torch.rand(2, 24, 30, generator=torch.Generator().manual_seed(3)) + low
     window = source_window(24, 30, 10)
-    indices = path_argmax(values, 10)
+    largest = path_maximum(values.requires_grad_(needs_gradient), 10)
+    assert largest.requires_grad == needs_gradient
     for p, direction in enumerate(ordered_directions(10)):
         views = torch.stack([window.view(values, offset) for offset in path_offsets(direction)])
-        assert torch.equal(values.flatten()[indices[p]], views.amax(0))
+        assert torch.equal(largest[:, p], views.amax(0))
+
+
+@given(st.integers(1, 12), st.integers(1, 14), st.sampled_from([2, 3, 5]), st.booleans(), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_the_gradient_equals_that_of_stacked_paths(height: int, width: int, radius: int, ties: bool, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    values = torch.rand(2, height, width, dtype=torch.float64, generator=random)
+    values = (values * 3).floor().requires_grad_() if ties else values.requires_grad_()
+    largest = path_maximum(values, radius)
+    weights = torch.rand(largest.shape, dtype=torch.float64, generator=random)
+    (fast,) = torch.autograd.grad((largest * weights).sum(), values)
+    slow, level = torch.zeros_like(values), values.tolist()
+    window = source_window(height, width, radius)
+    for p, direction in enumerate(ordered_directions(radius)):
+        for b, y, x in torch.cartesian_prod(*map(torch.arange, (2, window.height, window.width))).tolist():
+            cells = sorted((y + py, x + window.left + px) for py, px in path_offsets(direction))
+            # Among equal cells the last one in scan order.
+            holder = max(cells, key=lambda cell: (level[b][cell[0]][cell[1]], cell))
+            slow[b, holder[0], holder[1]] += weights[b, p, y, x]
+    torch.testing.assert_close(fast, slow)
+    assert float(fast.sum()) == pytest.approx(float(weights.sum()))
+
+
+def test_nan_counts_as_largest() -> None:
+    values = torch.zeros(5, 7)
+    values[2, 3] = float("nan")
+    for needs_gradient in (False, True):
+        largest = path_maximum(values.clone().requires_grad_(needs_gradient), 2)
+        assert largest.isnan().any() and largest.isnan().sum() == path_maximum(values.isnan().float(), 2).sum()
 
 
 def test_an_isolated_high_cell_lowers_only_the_paths_through_it() -> None:
@@ -113,6 +144,7 @@ def test_large_maps_use_wider_ranks() -> None:
     expected = torch.stack([window.view(values, o) for o in path_offsets((1, 1))]).amax(0)
     position = ordered_directions(2).index((1, 1))
     assert torch.equal(path_maximum(values, 2)[position], expected)
+    assert torch.equal(path_maximum(values.requires_grad_(), 2)[position], expected)
 
 
 def test_radius_one_is_refused() -> None:

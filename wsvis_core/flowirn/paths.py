@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from wsvis_core.errors import WsvisError
 
@@ -113,37 +115,61 @@ def path_maximum(values: Tensor, radius: float) -> Tensor:
     """The largest value on the path of every pair: `values (..., h, w)` -> `(..., P, hs, ws)`.
 
     The gradient goes to the one cell that holds the maximum (among equal cells the last one in scan order).
-    NaN counts as largest. Memory is one index and one value per pair (24 MB for a float32 map of 128 x 128 cells
-    at radius 10), not one value per path point (112 MB).
+    NaN counts as largest. A gradient needs 2 bytes per pair (4 on maps of 2^15 cells and more): 4 MB for a map of
+    128 x 128 cells at radius 10, where the values on all paths would be 112 MB.
     """
-    indices = path_argmax(values, radius)
-    flat = values.flatten(-2)
-    return flat.gather(-1, indices.flatten(-3)).view(indices.shape)
+    if values.requires_grad and torch.is_grad_enabled():
+        maximum: Tensor = _PathMaximum.apply(values, radius)
+        return maximum
+    return _largest_on_paths(values, radius)
 
 
-@torch.no_grad()
-def path_argmax(values: Tensor, radius: float) -> Tensor:
-    """The flat cell index `y * w + x` of the largest value on each path: int64 `(..., P, hs, ws)`.
+class _PathMaximum(torch.autograd.Function):
+    """`path_maximum` with its gradient: cells become ranks, which are unique, so a maximum names its cell."""
 
-    Cells are replaced by their rank, which is unique, so the maximum of the ranks names the cell. A path cut
-    by a row (or column) is a run of neighbours, and the maxima of runs are shared by all directions.
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, radius: float) -> Tensor:
+        ascending, order = values.flatten(-2).sort(dim=-1, stable=True)
+        narrow = torch.int16 if order.shape[-1] < 2**15 else torch.int32
+        numbers = torch.arange(order.shape[-1], device=values.device).to(narrow).expand(order.shape)
+        ranks = torch.empty_like(numbers).scatter_(-1, order, numbers)
+        largest = _largest_on_paths(ranks.view(values.shape), radius)
+        result = values.new_empty(largest.shape)
+        # Indices take 64 bits: one direction at a time they stay in the processor's cache.
+        for target, rank in zip(result.unbind(-3), largest.unbind(-3), strict=True):
+            target.copy_(ascending.gather(-1, rank.flatten(-2).long()).view(rank.shape))
+        ctx.save_for_backward(order, largest)
+        ctx.shape = values.shape
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        order, largest = ctx.saved_tensors
+        by_rank = gradient.new_zeros(order.shape)
+        for part, rank in zip(gradient.unbind(-3), largest.unbind(-3), strict=True):
+            by_rank.scatter_add_(-1, rank.flatten(-2).long(), part.flatten(-2))
+        return torch.empty_like(by_rank).scatter_(-1, order, by_rank).view(ctx.shape), None
+
+
+def _largest_on_paths(values: Tensor, radius: float) -> Tensor:
+    """`path_maximum` without gradient, of any type of number.
+
+    A path cut by a row (or column) is a run of neighbours, and the maxima of runs are shared by all directions.
     """
     height, width = values.shape[-2:]
     window = source_window(height, width, radius)
-    by_rank = values.flatten(-2).argsort(dim=-1, stable=True)
-    rank_dtype = torch.int16 if height * width < 2**15 else torch.int32
-    numbers = torch.arange(height * width, device=values.device).to(rank_dtype).expand(by_rank.shape)
-    ranks = torch.empty_like(numbers).scatter_(-1, by_rank, numbers).view(values.shape)
     directions = ordered_directions(radius)
-    shape = (*values.shape[:-2], len(directions), window.height, window.width)
-    largest = torch.zeros(shape, dtype=rank_dtype, device=values.device)
-    if window.height and window.width:
-        row_runs, column_runs = _run_maxima(ranks, reach(radius) + 1)
-        for position, direction in enumerate(directions):
-            target = largest[..., position, :, :]
-            for runs, length, offset in _runs_of_path(direction, row_runs, column_runs):
-                torch.maximum(target, window.view(runs[length], offset), out=target)
-    return by_rank.gather(-1, largest.flatten(-3).long()).view(shape)
+    result = values.new_empty((*values.shape[:-2], len(directions), window.height, window.width))
+    if result.numel():
+        row_runs, column_runs = _run_maxima(values, reach(radius) + 1)
+        for target, direction in zip(result.unbind(-3), directions, strict=True):
+            runs = _runs_of_path(direction, row_runs, column_runs)
+            views = [window.view(maxima[length], offset) for maxima, length, offset in runs]
+            target.copy_(views[0])
+            for view in views[1:]:
+                torch.maximum(target, view, out=target)
+    return result
 
 
 def _run_maxima(values: Tensor, longest: int) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
