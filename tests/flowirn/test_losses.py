@@ -23,35 +23,24 @@ from wsvis_core.flowirn.losses import (
     pair_affinity,
     pair_sets,
 )
-from wsvis_core.flowirn.paths import ordered_directions, path_offsets, source_window
+from wsvis_core.flowirn.paths import ordered_directions, reach
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pairs_of(height: int, width: int, radius: float) -> list[tuple[int, tuple[int, int], tuple[int, int]]]:
-    """(direction position, source cell, destination cell) of every pair, the slow way."""
-    window = source_window(height, width, radius)
-    return [
-        (p, (y, x), (y + dy, x + dx))
-        for p, (dy, dx) in enumerate(ordered_directions(radius))
-        for y in range(window.height)
-        for x in range(window.left, window.left + window.width)
-    ]
-
-
 def slow_irn_losses(
-    boundary: Tensor, displacement: Tensor, labels: Tensor, num_classes: int, radius: float
+    slow_pairs: Any, boundary: Tensor, displacement: Tensor, labels: Tensor, num_classes: int, radius: float
 ) -> dict[str, float]:
+    """§1.7 pair by pair: alpha by the explicit maximum over the path, pair sets by their definition."""
     sums = dict.fromkeys(("bg+", "fg+", "n", "fgd", "bgd", "#bg", "#fg", "#n"), 0.0)
     for b in range(len(labels)):
-        for p, i, j in pairs_of(*labels.shape[-2:], radius):
+        for i, j, path in slow_pairs(*labels.shape[-2:], radius):
             li, lj = int(labels[b][i]), int(labels[b][j])
             if max(li, lj) > num_classes:
                 continue
-            path = path_offsets(ordered_directions(radius)[p])
-            alpha = 1 - max(float(boundary[b, i[0] + y, i[1] + x]) for y, x in path)
+            alpha = 1 - max(float(boundary[b][cell]) for cell in path)
             attract, repel = -math.log(alpha + 1e-5), -math.log(1 + 1e-5 - alpha)
             delta = [float(displacement[b, a][i] - displacement[b, a][j]) for a in (0, 1)]
             if li != lj:
@@ -74,16 +63,68 @@ def slow_irn_losses(
     }
 
 
+def random_frames(batch: int, height: int, width: int, num_classes: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """boundary, displacement, labels with every kind of value."""
+    size, g = (batch, height, width), generator(seed)
+    boundary = torch.rand(size, dtype=torch.float64, generator=g)
+    displacement = torch.randn(batch, 2, height, width, dtype=torch.float64, generator=g) * 3
+    choices = torch.tensor([0, 0, 1, 1, 2, num_classes, num_classes + 1, 255])
+    return boundary, displacement, choices[torch.randint(0, 8, size, generator=g)]
+
+
+@given(st.integers(1, 9), st.integers(1, 12), st.sampled_from([2, 2.5, 4, 5]), st.integers(0, 999))
+@settings(max_examples=25, deadline=None)
+def test_eq_1_equals_the_explicit_path_maximum(
+    slow_pairs: Any, height: int, width: int, radius: float, seed: int
+) -> None:
+    boundary = random_frames(1, height, width, 2, seed)[0]
+    alpha = pair_affinity(boundary, radius)
+    pairs = slow_pairs(height, width, radius)
+    assert alpha.numel() == len(pairs)
+    for (y, x), (ya, xa), path in pairs:
+        position = ordered_directions(radius).index((ya - y, xa - x))
+        assert float(alpha[0, position, y, x - reach(radius)]) == 1 - max(float(boundary[0][cell]) for cell in path)
+
+
 @pytest.mark.parametrize("num_classes", [3, 40])
-def test_irn_losses_equal_a_slow_loop(num_classes: int) -> None:
-    boundary = torch.rand(2, 8, 10, dtype=torch.float64, generator=generator(1)) * 0.98 + 0.01
-    displacement = torch.randn(2, 2, 8, 10, dtype=torch.float64, generator=generator(2))
-    choices = torch.tensor([0, 0, 1, 2, 3, num_classes, num_classes + 1, 255])
-    labels = choices[torch.randint(0, 8, (2, 8, 10), generator=generator(3))]
+def test_irn_losses_equal_a_slow_loop(slow_pairs: Any, num_classes: int) -> None:
+    boundary, displacement, labels = random_frames(2, 8, 10, num_classes, 1)
     fast = irn_losses(pair_affinity(boundary, 4), displacement, labels, num_classes=num_classes, radius=4)
-    slow = slow_irn_losses(boundary, displacement, labels, num_classes, 4)
+    slow = slow_irn_losses(slow_pairs, boundary, displacement, labels, num_classes, 4)
+    assert min(slow.values()) > 0
     assert {name: float(value) for name, value in fast.items()} == pytest.approx(slow, abs=1e-9)
     assert float(irn_total(fast)) == pytest.approx(sum(slow.values()) / 2)
+
+
+@given(
+    st.integers(0, 2), st.integers(1, 9), st.integers(1, 10), st.sampled_from([2, 2.5, 4]), st.booleans(),
+    st.integers(0, 999),
+)  # fmt: skip
+@settings(max_examples=30, deadline=None)
+def test_irn_losses_equal_a_slow_loop_at_any_size(
+    slow_pairs: Any, batch: int, height: int, width: int, radius: float, stored: bool, seed: int
+) -> None:
+    boundary, displacement, labels = random_frames(batch, height, width, 3, seed)
+    labels = labels.byte() if stored else labels
+    boundary.requires_grad_(), displacement.requires_grad_()
+    fast = irn_losses(pair_affinity(boundary, radius), displacement, labels, num_classes=3, radius=radius)
+    slow = slow_irn_losses(slow_pairs, boundary.detach(), displacement.detach(), labels, 3, radius)
+    assert {name: value.item() for name, value in fast.items()} == pytest.approx(slow, abs=1e-9)
+    irn_total(fast).backward()
+    assert all(x.grad is not None and bool(x.grad.isfinite().all()) for x in (boundary, displacement))
+
+
+def test_pair_sets_are_disjoint_and_take_only_valid_labels(slow_pairs: Any) -> None:
+    labels = random_frames(1, 7, 9, 3, 2)[2]
+    pairs = pair_sets(labels, num_classes=3, radius=3)
+    names = {"background": pairs.background, "foreground": pairs.foreground, "different": pairs.different}
+    for (y, x), (ya, xa), _ in slow_pairs(7, 9, 3):
+        first, second = int(labels[0, y, x]), int(labels[0, ya, xa])
+        wanted = None
+        if first <= 3 and second <= 3:
+            wanted = "different" if first != second else "foreground" if first else "background"
+        at = (0, ordered_directions(3).index((ya - y, xa - x)), y, x - 2)
+        assert [name for name, mask in names.items() if mask[at]] == ([wanted] if wanted else [])
 
 
 def test_displacement_to_one_centroid_costs_nothing() -> None:
@@ -126,14 +167,49 @@ def test_irn_losses_gradcheck() -> None:
     assert torch.autograd.gradcheck(total, (boundary.requires_grad_(), displacement.requires_grad_()))
 
 
-@pytest.mark.parametrize("labels", [torch.full((1, 6, 8), 255), torch.zeros(0, 6, 8, dtype=torch.long)])
-def test_no_valid_pair_gives_zero_losses_with_a_graph(labels: Tensor) -> None:
-    boundary = torch.rand(len(labels), 6, 8, requires_grad=True)
-    displacement = torch.rand(len(labels), 2, 6, 8)
-    total = irn_total(irn_losses(pair_affinity(boundary, 3), displacement, labels, num_classes=4, radius=3))
-    assert total.item() == 0
-    total.backward()
-    assert boundary.grad is not None and boundary.grad.abs().sum() == 0
+@pytest.mark.parametrize(
+    ("size", "label"),
+    [
+        ((1, 6, 8), 255),
+        ((0, 6, 8), 0),
+        ((1, 1, 1), 1),
+        ((1, 1, 1), 0),
+        ((2, 5, 5), 1),
+        ((1, 3, 40), 1),
+        ((1, 40, 4), 1),
+    ],
+)
+def test_without_a_pair_all_losses_are_zero_with_a_graph(size: tuple[int, int, int], label: int) -> None:
+    """All ignored, no frame, one cell, and frames smaller than the path radius in one direction or both."""
+    radius = 5 if label == 1 else 3
+    labels = torch.full(size, label)
+    boundary, displacement = torch.rand(size, requires_grad=True), torch.rand(size[0], 2, *size[1:], requires_grad=True)
+    alpha = pair_affinity(boundary, radius)
+    losses = irn_losses(alpha, displacement, labels, num_classes=4, radius=radius)
+    valid = labels <= 4
+    losses["flow"] = flow_boundary_loss(alpha, torch.rand(size[0], 2, *size[1:]), valid, labels, radius=radius)
+    assert [loss.item() for loss in losses.values()] == [0] * 5
+    sum(losses.values()).backward()
+    for leaf in (boundary, displacement):
+        assert leaf.grad is not None and leaf.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("boundary_value", [0.0, 1.0])
+def test_all_background_and_saturated_boundaries_have_finite_losses(boundary_value: float) -> None:
+    """All background: only the two background terms act; a boundary of exactly 0 or 1 gives no infinite gradient."""
+    boundary = torch.full((1, 8, 10), boundary_value, requires_grad=True)
+    displacement = torch.rand(1, 2, 8, 10, requires_grad=True)
+    alpha = pair_affinity(boundary, 3)
+    labels = torch.zeros(1, 8, 10, dtype=torch.uint8)
+    losses = irn_losses(alpha, displacement, labels, num_classes=4, radius=3)
+    assert losses["affinity_negative"].item() == losses["displacement_foreground"].item() == 0
+    wanted = -math.log(1.00001) if boundary_value == 0 else -math.log(1e-5)
+    assert losses["affinity_positive"].item() == pytest.approx(wanted / 2, abs=1e-6)
+    (irn_total(losses) + flow_boundary_loss(alpha, torch.rand(1, 2, 8, 10), radius=3)).backward()
+    assert boundary.grad is not None and bool(boundary.grad.isfinite().all())
+    labels[:] = 1
+    losses = irn_losses(alpha.detach(), displacement, labels, num_classes=4, radius=3)
+    assert losses["affinity_positive"].item() == pytest.approx(wanted / 2, abs=1e-6)
 
 
 def test_labels_are_sampled_at_4i_plus_2() -> None:
@@ -143,35 +219,21 @@ def test_labels_are_sampled_at_4i_plus_2() -> None:
     assert downsample_labels(torch.tensor([[7]])).tolist() == [[7]]
 
 
-def slow_flow_boundary_loss(boundary: Tensor, flow: Tensor, radius: float, lambda_: float, path_max: bool) -> float:
-    gradient = flow_gradient(flow)[0][0]
-    total, count = 0.0, 0
-    for p, i, j in pairs_of(*boundary.shape[-2:], radius):
-        path = [(i[0] + y, i[1] + x) for y, x in path_offsets(ordered_directions(radius)[p])]
-        alpha = 1 - max(float(boundary[0][cell]) for cell in path)
-        ends = path if path_max else [j]
-        g = max(float((gradient[:, *i] - gradient[:, *end]).norm()) for end in ends)
-        total += min(g, 20.0) * alpha + lambda_ * abs(1 - alpha)
-        count += 1
-    return total / count
-
-
-@pytest.mark.parametrize("pair_cost", ["endpoint", "path_max"])
-def test_flow_boundary_loss_equals_a_slow_loop(pair_cost: Any) -> None:
-    boundary = torch.rand(1, 7, 9, dtype=torch.float64, generator=generator(4))
-    flow = torch.randn(1, 2, 7, 9, dtype=torch.float64, generator=generator(5)) * 4
-    fast = flow_boundary_loss(pair_affinity(boundary, 3), flow, radius=3, lambda_=1.5, pair_cost=pair_cost, weight=0.5)
-    slow = slow_flow_boundary_loss(boundary, flow, 3, 1.5, pair_cost == "path_max")
-    assert float(fast) == pytest.approx(0.5 * slow)
-
-
 def test_only_the_affinity_gets_a_gradient() -> None:
     boundary = torch.rand(1, 6, 8, dtype=torch.float64, generator=generator()).requires_grad_()
     flow = torch.randn(1, 2, 6, 8, dtype=torch.float64, generator=generator(), requires_grad=True)
     flow_boundary_loss(pair_affinity(boundary, 3), flow, radius=3).backward()
     assert flow.grad is None and boundary.grad is not None and boundary.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum_j_mean_i"])
+@pytest.mark.parametrize("pair_cost", ["endpoint", "path_max"])
+def test_flow_boundary_loss_gradcheck(pair_cost: Any, reduce: Any) -> None:
+    boundary = torch.rand(1, 5, 7, dtype=torch.float64, generator=generator()) * 0.8 + 0.1
+    flow = torch.randn(1, 2, 5, 7, dtype=torch.float64, generator=generator())
+    options: dict[str, Any] = {"radius": 3, "pair_cost": pair_cost, "reduce": reduce}
     assert torch.autograd.gradcheck(
-        lambda b: flow_boundary_loss(pair_affinity(b, 3), flow.detach(), radius=3), (boundary,)
+        lambda b: flow_boundary_loss(pair_affinity(b, 3), flow, **options), (boundary.requires_grad_(),)
     )
 
 
@@ -269,24 +331,6 @@ def test_quantile_scale_makes_the_loss_independent_of_the_flow_unit(factor: floa
 def test_unknown_choices_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(WsvisError, match=f"^{message}$"):
         flow_boundary_loss(torch.ones(1, 4, 5, 10), torch.zeros(1, 2, 6, 12), radius=2, **options)
-
-
-@pytest.mark.parametrize("pair_cost", ["endpoint", "path_max"])
-def test_mirrored_input_gives_mirrored_pairs(pair_cost: Any) -> None:
-    boundary = torch.rand(1, 9, 14, generator=generator(1))
-    flow = torch.randn(1, 2, 9, 14, generator=generator(2))
-    mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0]).view(2, 1, 1)
-    alpha, alpha_mirrored = (pair_affinity(b, 4) for b in (boundary, boundary.flip(-1)))
-    g, g_mirrored = (
-        gradient_differences(*flow_gradient(f, difference="central"), radius=4, pair_cost=pair_cost)[0]
-        for f in (flow, mirrored)
-    )
-    directions = ordered_directions(4)
-    for position, (dy, dx) in enumerate(directions):
-        if dy > 0:  # a horizontal pair's mirror image starts at its other end
-            other = directions.index((dy, -dx))
-            assert torch.equal(alpha_mirrored[:, other].flip(-1), alpha[:, position])
-            torch.testing.assert_close(g_mirrored[:, other].flip(-1), g[:, position])
 
 
 def test_the_toy_of_the_flow_boundary_loss_golden_b5() -> None:
