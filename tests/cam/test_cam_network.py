@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import itertools
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wsvis_core.backbones import build_backbone
+from wsvis_core.cam.infer import multi_scale_cams
 from wsvis_core.cam.network import CamNet, build_cam_net
 from wsvis_core.config import CamSettings
+from wsvis_core.images import resize_image, to_tensor
 from wsvis_core.storage.files import save_tensors
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -59,3 +67,80 @@ def test_build_follows_the_settings(tmp_path):
     assert free.backbone.train().bn1.training and not started.backbone.train().bn1.training
     later = build_cam_net(CamSettings(**options, backbone_weights="gone.pth"), 3, pretrained=False)
     assert list(later.state_dict()) == list(started.state_dict()) and not later.backbone.train().bn1.training
+
+
+def test_the_classifiers_loss_is_the_mean_of_the_cross_entropies():
+    """§1.2: the mean over classes and frames of -(y log s(z) + (1 - y) log(1 - s(z)))."""
+    logits, labels = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), torch.eye(4)[:3]
+    terms = [
+        -math.log(s if y else 1 - s)
+        for s, y in zip((1 / (1 + (-logits).exp())).flatten().tolist(), labels.flatten().tolist(), strict=True)
+    ]
+    assert F.multilabel_soft_margin_loss(logits, labels).item() == pytest.approx(sum(terms) / 12, rel=1e-5)
+
+
+# ---- §1.3: the sum over scales --------------------------------------------------------------------------------------
+
+
+class SomeMaps:
+    """Stands for a classifier: some ReLU maps at stride 8 that differ from their mirror image's."""
+
+    def __init__(self) -> None:
+        self.weight = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+
+    def activation_maps(self, images: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(images, self.weight, stride=8, padding=4).relu()
+
+
+def slow_resize(values: list[list[float]], height: int, width: int) -> np.ndarray:
+    """Bilinear, pixel centres at half: pixel i of `new` lies at (i + 0.5) * old / new - 0.5, clipped to the map."""
+
+    def places(old: int, new: int) -> list[tuple[int, int, float]]:
+        real = [min(max((i + 0.5) * old / new - 0.5, 0), old - 1) for i in range(new)]
+        return [(int(r), min(int(r) + 1, old - 1), r - int(r)) for r in real]
+
+    result = np.zeros((height, width))
+    rows, columns = places(len(values), height), places(len(values[0]), width)
+    for (y, (ya, yb, dy)), (x, (xa, xb, dx)) in itertools.product(enumerate(rows), enumerate(columns)):
+        upper = values[ya][xa] * (1 - dx) + values[ya][xb] * dx
+        lower = values[yb][xa] * (1 - dx) + values[yb][xb] * dx
+        result[y, x] = upper * (1 - dy) + lower * dy
+    return result
+
+
+def slow_cams(image: np.ndarray, keys: list[int], scales: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(strided, high_res), §1.3 steps 1 to 5 one class at a time."""
+    height, width = image.shape[:2]
+    cells = ((height - 1) // 4 + 1, (width - 1) // 4 + 1)
+    padded = (((height - 1) // 16 + 1) * 16, ((width - 1) // 16 + 1) * 16)
+    results: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for key in keys:
+        strided, high_res = np.zeros(cells), np.zeros(padded)
+        for scale in scales:
+            x = to_tensor(resize_image(image, (max(round(height * scale), 1), max(round(width * scale), 1))))
+            plain, mirrored = (SomeMaps().activation_maps(v[None])[0, key].tolist() for v in (x, x.flip(-1)))
+            both = [[a + b for a, b in zip(r, m[::-1], strict=True)] for r, m in zip(plain, mirrored, strict=True)]
+            strided += slow_resize(both, *cells)
+            high_res += slow_resize(both, *padded)
+        high_res = high_res[:height, :width]
+        for result, sum_of_scales in zip(results, (strided, high_res), strict=True):
+            result.append(sum_of_scales / (sum_of_scales.max() + 1e-5))
+    return np.stack(results[0]), np.stack(results[1])
+
+
+def check_cams(height: int, width: int, scales: tuple[float, ...]) -> None:
+    image = np.random.default_rng(height * width).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    found = multi_scale_cams(SomeMaps(), image, np.array([1, 3]), scales=scales, device=torch.device("cpu"))
+    wanted = slow_cams(image, [1, 3], scales)
+    for mine, theirs in zip((found.strided, found.high_res), wanted, strict=True):
+        assert mine.shape == theirs.shape and np.allclose(mine, theirs, atol=1e-4)
+
+
+def test_cams_of_the_papers_scales_equal_a_slow_loop():
+    check_cams(37, 50, (1.0, 0.5, 1.5, 2.0))
+
+
+@given(st.integers(1, 34), st.integers(1, 34))
+@settings(max_examples=15, deadline=None)
+def test_cams_of_any_size_equal_a_slow_loop(height, width):
+    check_cams(height, width, (1.0, 0.5))

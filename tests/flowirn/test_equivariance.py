@@ -197,7 +197,7 @@ def test_the_walk_of_a_mirrored_frame_is_the_mirrored_walk(axis: int) -> None:
 @pytest.mark.parametrize("seeds", ["saturate", "raw"])
 def test_amplification_of_a_mirrored_frame_is_mirrored(seeds: Any, axis: int) -> None:
     g = torch.Generator().manual_seed(0)
-    cam, high_res, flow = torch.rand(2, 6, 8, generator=g), torch.rand(2, 24, 32, generator=g), torch.rand(2, 12, 16)
+    cam, high_res, flow = (torch.rand(2, 6 * n, 8 * n, generator=g) for n in (1, 4, 2))
     cam = cam.repeat_interleave(2, -1).repeat_interleave(2, -2)  # half as large, all centres would be ties
     sign = torch.tensor([-1.0, 1.0] if axis == -1 else [1.0, -1.0]).view(2, 1, 1)
     plain = amplify_cams(cam, high_res, flow, seeds=seeds)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from wsvis_core.backbones import build_backbone
 from wsvis_core.errors import WsvisError
@@ -39,6 +41,49 @@ def test_channels_of_the_paper_on_resnet50() -> None:
     assert branch.deep.convolution.weight.shape[:2] == (256, 768) and branch.deep.factor == 2
     assert branch.joint.convolution.weight.shape[:2] == (256, 448)
     assert branch.vector.weight.shape[:2] == (2, 256) and branch.vector.bias is None
+
+
+def unit(state: dict[str, Tensor], name: str, groups: int, values: Tensor, up: int = 1) -> Tensor:
+    """One row of §1.6's table: 1x1 convolution, group norm, upsampling, ReLU."""
+    values = torch.einsum("oi,bihw->bohw", state[f"{name}.convolution.weight"][:, :, 0, 0], values)
+    split = values.unflatten(1, (groups, -1))
+    centred = split - split.mean(dim=(2, 3, 4), keepdim=True)
+    split = centred / (centred.square().mean(dim=(2, 3, 4), keepdim=True) + 1e-5).sqrt()
+    weight, bias = (state[f"{name}.norm.{part}"].view(-1, 1, 1) for part in ("weight", "bias"))
+    values = split.flatten(1, 2) * weight + bias
+    if up > 1:
+        size = (values.shape[-2] * up, values.shape[-1] * up)
+        values = F.interpolate(values, size=size, mode="bilinear", align_corners=False)
+    return values.clamp_min(0)
+
+
+def test_both_branches_are_the_tables_of_the_paper() -> None:
+    """§1.6 row by row, on a frame whose upsampled maps must be cropped."""
+    net, images = tiny(width=0.25), torch.randn(1, 3, 52, 70, generator=torch.Generator().manual_seed(0))
+    for branch in (net.boundary_branch, net.displacement_branch):
+        for name, parameter in branch.named_parameters():
+            if "norm" in name:
+                torch.nn.init.normal_(parameter)
+    state = net.state_dict()
+    with torch.no_grad():
+        x = net.backbone(images)
+        logits, displacement = net.eval()(images)
+
+    def crop(maps: list[Tensor], to: Tensor) -> Tensor:
+        return torch.cat([values[..., : to.shape[-2], : to.shape[-1]] for values in maps], dim=1)
+
+    e = [unit(state, f"boundary_branch.units.{i}", 4, x[i], up) for i, up in enumerate((1, 1, 2, 4, 4))]
+    assert e[4].shape[-2:] != x[0].shape[-2:]
+    torch.testing.assert_close(
+        logits, F.conv2d(crop(e, x[0]), state["boundary_branch.logit.weight"], state["boundary_branch.logit.bias"])
+    )
+    d = [
+        unit(state, f"displacement_branch.units.{i}", groups, x[i], up)
+        for i, (groups, up) in enumerate(((8, 1), (16, 1), (16, 1), (16, 2), (16, 2)))
+    ]
+    d6 = unit(state, "displacement_branch.deep", 16, crop(d[2:], x[2]), 2)
+    joint = unit(state, "displacement_branch.joint", 16, crop([d[0], d[1], d6], x[0]))
+    torch.testing.assert_close(displacement, F.conv2d(joint, state["displacement_branch.vector.weight"]))
 
 
 @pytest.mark.parametrize("train_backbone", [False, True])
