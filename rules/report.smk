@@ -34,9 +34,17 @@ rule make_report:
         metrics=final_round(f"{ROUND}/{{tracker}}/metrics.json"),
         frame_metrics=each_round(f"{ROUND}/frame_metrics.json"),
         pseudo_label_metrics=each_labeller(f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json"),
+        train_ground_truth=f"{RESULTS}/dataset/ground_truth_train.json",
+        # Labeller by labeller, all its shards.
+        train_labels=lambda wildcards: [
+            path
+            for pattern in each_labeller(PSEUDO_LABEL_SHARD.replace("{shard}", "{{shard}}"))(wildcards)
+            for path in shards(pattern, "train")(wildcards)
+        ],
         cam_records=f"{RESULTS}/cam/training.jsonl",
         labeller_records=each_labeller(f"{RESULTS}/{{labeller}}/training.jsonl"),
         segmenter_records=each_round(f"{ROUND}/training.jsonl"),
+        tables=report_tables,
     output:
         page="results/{dataset}_report.html",
         picture="results/{dataset}_strips.jpg",

@@ -11,6 +11,8 @@ from wsvis_core.visualization.report import make_report
 files, pipeline = snakemake.input, snakemake.params.pipeline
 labellers = dict.fromkeys([pipeline["labeller"], *pipeline["compare_labellers"]])
 rounds = [f"round {number}" for number in range(pipeline["rounds"] + 1)]
+labels = [Path(path) for path in files.train_labels]
+each = len(labels) // len(labellers)
 records = {"classifier": files.cam_records}
 records |= {f"labeller {name}": path for name, path in zip(labellers, files.labeller_records, strict=True)}
 records |= {f"segmenter, {name}": path for name, path in zip(rounds, files.segmenter_records, strict=True)}
@@ -28,8 +30,11 @@ with job(snakemake.log[0], threads=snakemake.threads):
             video_metrics=Path(files.metrics),
             frame_metrics=dict(zip(rounds, map(Path, files.frame_metrics), strict=True)),
             pseudo_label_metrics=dict(zip(labellers, map(Path, files.pseudo_label_metrics), strict=True)),
+            train_ground_truth=Path(files.train_ground_truth),
+            train_labels={name: labels[i * each : (i + 1) * each] for i, name in enumerate(labellers)},
             records={name: Path(path) for name, path in records.items()},
             benchmarks=Path(snakemake.params.benchmarks),
+            tables={Path(path).stem: Path(path) for path in files.tables},
         ),
         pipeline,
         snakemake.params.run_settings,

@@ -14,6 +14,8 @@ from wsvis_core.storage.instance_shards import KIND, open_instances, to_columns
 from wsvis_core.storage.shards import write_shard
 from wsvis_core.tracking.infer import track_instances
 from wsvis_core.visualization.collect import RunFiles, collect_report, stage_costs
+from wsvis_core.visualization.collect_labels import label_examples
+from wsvis_core.visualization.inputs import ResultTable
 from wsvis_core.visualization.report import make_report
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\n"
@@ -59,6 +61,7 @@ def files(stage1, perfect, prepared, tmp_path_factory) -> RunFiles:
     score_tracks(folder / "tracks.json", prepared / "ground_truth_val.json", folder / "video.json")
     for split, score in (("train", score_pseudo_labels), ("val", score_frames)):
         score(dataset, [perfect], prepared / f"ground_truth_{split}.json", evaluation, folder / f"{split}.json")
+    (folder / "table4.csv").write_text("labeller,AP50_mean,AP50_se\nirn,0.25,\n")
     benchmark(folder / "benchmarks", "train_cam", "3\t0:00:03\t10\t1")
     reader = open_instances([perfect])
     write_shard(
@@ -79,6 +82,9 @@ def files(stage1, perfect, prepared, tmp_path_factory) -> RunFiles:
         video_metrics=folder / "video.json",
         frame_metrics={"round 0": folder / "val.json", "round 1": folder / "val.json"},
         pseudo_label_metrics={"flowirn": folder / "train.json", "irn": folder / "train.json"},
+        train_ground_truth=prepared / "ground_truth_train.json",
+        train_labels={"flowirn": [perfect], "irn": [perfect]},
+        tables={"table4": folder / "table4.csv"},
         records={"classifier": stage1.cam_records},
         benchmarks=folder / "benchmarks",
     )
@@ -102,6 +108,38 @@ def test_metrics_of_every_kind(inputs, files):
     assert all(isinstance(v, float | int) for found in inputs.pseudo_labels.values() for v in found.values())
     assert list(inputs.categories) == list(inputs.class_names) and len(inputs.class_names) == 4
     assert all(set(row) == {"video_AP50", "video_mAP", "frame_AP50"} for row in inputs.categories.values())
+
+
+def test_label_quality_examples_and_tables(inputs, stage1, truth):
+    found = inputs.label_quality["flowirn"]
+    assert list(inputs.label_quality) == ["flowirn", "irn"] and found.mean_precision == [1.0] * 101
+    assert list(found.category_precision) == list(found.categories) == list(inputs.class_names)
+    objects = sum(mask is not None for entry in truth["annotations"] for mask in entry["segmentations"])
+    assert found.best_ious == [0] * 19 + [objects] and sum(found.unmatched_scores) == 0
+    assert sum(found.matched_scores) == inputs.pseudo_labels["flowirn"]["predictions"] == objects
+    assert [row["objects"] for row in found.categories.values() if row["AP50"] == 1.0]
+    assert list(inputs.label_examples) == ["Worst frames of flowirn", "Best frames of flowirn"]
+    for examples in inputs.label_examples.values():
+        assert 0 < len(examples) <= 8
+        for example in examples:
+            assert list(example.views) == ["flowirn", "irn"] and len(example.objects) > 0
+            for view in example.views.values():
+                assert view.best_ious == pytest.approx([1.0] * len(example.objects))
+                decoded = sorted(mask.numpy().tobytes() for mask in view.labels.decode().masks)
+                assert decoded == sorted(mask.tobytes() for _, mask in example.objects)
+    first = inputs.label_examples["Worst frames of flowirn"][0]
+    video = stage1.dataset.videos[0]
+    assert first.title == f"{video.name}, frame 0" and np.array_equal(first.frame, stage1.dataset.read_frame(video, 0))
+    assert inputs.tables == {"table4": ResultTable(("labeller", "AP50_mean", "AP50_se"), (("irn", "0.25", ""),))}
+
+
+def test_false_alarms_have_a_sheet_of_their_own(stage1, truth, perfect):
+    empty = {"video_id": 4, "frame": 0, "objects": 0, "labels": 1}
+    examples = {"worst": [], "best": [], "false_alarms": [empty]}
+    found = label_examples(stage1.dataset, truth, {"irn": [perfect]}, examples, "irn")
+    assert [len(rows) for rows in found.values()] == [0, 0, 1]
+    (alarm,) = found["Labels of irn where there is no object"]
+    assert list(alarm.objects) == [] and len(alarm.views["irn"].best_ious) == 0
 
 
 def test_counts_costs_records_and_facts(inputs):

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsvis_core.visualization.plots import binned, precision_recall_chart, scalar_charts
+from wsvis_core.visualization.plots import binned, scalar_charts
 
 RECORDS = [{"iteration": i, "loss_mask": 1.0 / (i + 1), "loss": 2.0 / (i + 1), "learning_rate": 0.1} for i in range(9)]
 
@@ -63,10 +63,3 @@ def test_nothing_to_draw_gives_no_chart_and_broken_numbers_are_left_out():
     assert scalar_charts("s", [{"iteration": 1, "loss": float("nan"), "note": "x", "done": True}]) == []
     charts = scalar_charts("s", [{"iteration": 1, "loss": 2.0}, {"iteration": 2, "loss": float("inf")}])
     assert charts[0].series[0].last == "2.00"
-
-
-def test_precision_over_recall():
-    assert precision_recall_chart({}) is None and precision_recall_chart({"fox": ([], [])}) is None
-    chart = precision_recall_chart({"fox": ([0.0, 0.5], [1.0, 0.5]), "crab": (np.array([0.1]), np.array([0.2]))})
-    assert [line.name for line in chart.series] == ["fox", "crab"]
-    assert 'aria-label="precision over recall: fox, crab"' in chart.svg

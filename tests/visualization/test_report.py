@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from wsvis_core.errors import WsvisError
+from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.visualization import FrameColumn, ReportInputs, TrackMask, VideoStrip, make_report
+from wsvis_core.visualization.inputs import LabelExample, LabelQuality, LabelView, ResultTable
 from wsvis_core.visualization.page import page_html
 from wsvis_core.visualization.sections import by_quality, cost_table
 
@@ -68,6 +70,12 @@ def strip(name: str, frames: int, seed: int) -> VideoStrip:
     return VideoStrip(name, columns, "160x96")
 
 
+def example() -> LabelExample:
+    frame, mask = np.zeros((12, 20, 3), np.uint8), np.eye(12, 20, dtype=bool)
+    view = LabelView(EncodedInstances.empty((12, 20)), [0.0])
+    return LabelExample("clip, frame 3", frame, [("fox", mask)], {"irn": view})
+
+
 def inputs() -> ReportInputs:
     return ReportInputs(
         title="Masks & tracks: demo",
@@ -76,7 +84,9 @@ def inputs() -> ReportInputs:
         frame_metrics={"AP50": 0.3, "frames": 480},
         pseudo_labels={"irn": {"AP50": 0.15}, "flowirn": {"AP50": 0.2}},
         categories={"fox": {"AP50": 0.1}, "crab": {"AP50": 0.4}},
-        precision_recall={"fox": ([0.0, 1.0], [1.0, 0.5])},
+        label_quality={"irn": LabelQuality([1.0, 0.5], {"fox": [1.0, 0.5]}, [0, 2], [1, 0], [1, 3])},
+        label_examples={"Worst frames of irn": [example()]},
+        tables={"table4": ResultTable(("labeller", "AP50_mean"), (("irn", "0.2542"),))},
         scalars={
             "train_cam": [{"iteration": i, "loss": 1.0 / (i + 1), "loss_cls": 1.0} for i in range(20)],
             "train_flow": [],
@@ -94,7 +104,7 @@ def test_the_page_is_sound_html_without_anything_from_outside(tmp_path):
     make_report(inputs(), output)
     html = output.read_text(encoding="utf-8")
     seen = outline(html)
-    assert seen.headings[0] == "h1" and seen.headings.count("h2") == 4
+    assert seen.headings[0] == "h1" and seen.headings.count("h2") == 6
     assert seen.wordless == [] and len(set(seen.ids)) == len(seen.ids)
     assert all(address.startswith(("data:", "#")) for address in seen.addresses)
     assert all(address[1:] in seen.ids for address in seen.addresses if address.startswith("#"))
@@ -116,6 +126,11 @@ def test_the_numbers_stand_in_the_page():
         "scales:",
         "1a2b3c",
         "loss_cls",
+        "25.4",
+        "Table 4",
+        "clip, frame 3",
+        "fox missed",
+        "4 objects",
     ):
         assert text in html
     assert "No records of this stage." in html and "no frames of this video" in html
@@ -132,6 +147,7 @@ def test_an_empty_run_says_what_is_missing():
         "No per-category metrics",
         "No training records",
         "No videos were selected",
+        "No tables were made",
         "No counts of the data set",
         "No benchmark files",
         "No settings",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from wsvis_core.storage.files import read_json
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
 from wsvis_core.storage.rle import decode_mask
 from wsvis_core.tracking.results import read_results
-from wsvis_core.visualization.inputs import FrameColumn, ReportInputs, TrackMask, VideoStrip
+from wsvis_core.visualization.collect_labels import label_examples, label_metrics, label_quality
+from wsvis_core.visualization.inputs import FrameColumn, LabelExample, ReportInputs, TrackMask, VideoStrip
+from wsvis_core.visualization.tables import read_table
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where the artefacts of one pipeline lie. Labellers and rounds map a name to its file, in order of interest."""
+    """Where the artefacts of one pipeline lie. Labellers, rounds and tables map a name to its files, in page order."""
 
     dataset: Path
     ground_truth: Path
@@ -36,8 +38,11 @@ class RunFiles:
     video_metrics: Path
     frame_metrics: Mapping[str, Path]
     pseudo_label_metrics: Mapping[str, Path]
+    train_ground_truth: Path
+    train_labels: Mapping[str, Sequence[Path]]
     records: Mapping[str, Path]
     benchmarks: Path
+    tables: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,10 @@ def collect_report(
         class_names=[category.name for category in dataset.categories],
         video_metrics=_numbers(video_metrics),
         frame_metrics=_numbers(frame_metrics[last_round]) | _rounds(frame_metrics),
-        pseudo_labels={labeller: _numbers(found) | found["diagnostics"] for labeller, found in labels.items()},
+        pseudo_labels={labeller: label_metrics(found) for labeller, found in labels.items()},
+        label_quality={labeller: label_quality(found) for labeller, found in labels.items()},
+        label_examples=_label_examples(dataset, files, labels),
+        tables={table: read_table(path) for table, path in files.tables.items()},
         categories=_categories(video_metrics, frame_metrics[last_round]),
         scalars={stage: _records(path) for stage, path in files.records.items()},
         strips=_strips(dataset, files, settings),
@@ -79,6 +87,15 @@ def collect_report(
             **{key: str(value) for key, value in pipeline.items() if isinstance(value, str | int)},
         },
     )
+
+
+def _label_examples(
+    dataset: VideoDataset, files: RunFiles, labels: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[LabelExample]]:
+    """Frames of the first labeller, which the pipeline goes on with; the other labellers' labels beside its own."""
+    first = next(iter(labels))
+    truth = read_json(files.train_ground_truth, made_by="rule prepare_dataset")
+    return label_examples(dataset, truth, files.train_labels, labels[first]["examples"], first)
 
 
 def _metrics(path: Path) -> dict[str, Any]:

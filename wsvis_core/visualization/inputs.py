@@ -55,17 +55,63 @@ class VideoStrip:
 
 
 @dataclass(frozen=True)
+class LabelQuality:
+    """What is known of a labeller's pseudo-labels beside its metrics; every part may be empty.
+
+    mean_precision, category_precision  precision 0..1 at R evenly spaced recalls 0..1, IoU 0.5
+    matched_scores, unmatched_scores    numbers of right and wrong labels in B equal bins of their score 0..1
+    best_ious                           numbers of objects in B equal bins of the IoU of their best label
+    categories                          category name -> metrics
+    """
+
+    mean_precision: Sequence[float] = ()
+    category_precision: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    matched_scores: Sequence[int] = ()
+    unmatched_scores: Sequence[int] = ()
+    best_ious: Sequence[int] = ()
+    categories: Mapping[str, Metrics] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LabelView:
+    """One labeller's labels of a frame, and for each of the frame's objects the IoU of its best label."""
+
+    labels: EncodedInstances
+    best_ious: Sequence[float]
+
+
+@dataclass(frozen=True)
+class LabelExample:
+    """One frame uint8 (H,W,3) with its true objects (class name, mask bool (H,W)), as each labeller labels it."""
+
+    title: str
+    frame: np.ndarray
+    objects: Sequence[tuple[str, np.ndarray]]
+    views: Mapping[str, LabelView]
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table of results as it was written: column names, and rows of as many cells; the first cell names its row."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """What the page is made of. Every part may be empty; the page then says that it is.
 
-    Metrics are fractions in 0..1 and are shown times 100 when their name says AP, AR, IoU, precision or recall; other
-    numbers are shown as they are. NaN and negative AP/AR mean "no ground truth for it".
+    Metrics are fractions in 0..1 and are shown times 100 when their name says AP, AR, IoU, share, precision or recall;
+    other numbers are shown as they are. NaN and negative AP/AR mean "no ground truth for it".
     class_names       the C classes in index order, for the instances' class indices and the class colours
     video_metrics     {"mAP", "AP50", "AP75", "AR1", "AR10", ...} of the tracks
     frame_metrics     {"AP50", "AP75", ...} of the single-frame masks
     pseudo_labels     labeller name -> metrics of its pseudo-labels
+    label_quality     labeller name -> charts' data of its pseudo-labels
+    label_examples    title -> frames to look at ("Worst frames of ...")
     categories        category name -> metrics, one row each
-    precision_recall  curve name -> (recall (P,), precision (P,)), fractions
+    tables            name ("table4") -> a table over many runs
     scalars           stage name -> JSONL records, each {"iteration": int, "loss_...": float, ...}
     settings          the merged configuration, nested plain types
     split_counts      split name -> {"videos": int, "frames": int, ...}
@@ -78,8 +124,10 @@ class ReportInputs:
     video_metrics: Metrics = field(default_factory=dict)
     frame_metrics: Metrics = field(default_factory=dict)
     pseudo_labels: Mapping[str, Metrics] = field(default_factory=dict)
+    label_quality: Mapping[str, LabelQuality] = field(default_factory=dict)
+    label_examples: Mapping[str, Sequence[LabelExample]] = field(default_factory=dict)
     categories: Mapping[str, Metrics] = field(default_factory=dict)
-    precision_recall: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
+    tables: Mapping[str, ResultTable] = field(default_factory=dict)
     scalars: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     strips: Sequence[VideoStrip] = ()
     settings: Mapping[str, object] = field(default_factory=dict)

@@ -110,7 +110,7 @@ def _base_scale(frame: np.ndarray) -> float:
     return min(1.0, LONG_SIDE / max(frame.shape[:2]))
 
 
-def _overlay_scale(frame: np.ndarray) -> float:
+def overlay_scale(frame: np.ndarray) -> float:
     """Up to 2, so that a contour is thinner than a pixel of a small frame."""
     return min(2.0, LONG_SIDE / max(frame.shape[:2]))
 
@@ -174,9 +174,9 @@ def _instance_row(
             return None
         masks, classes, scores = instances_as_arrays(instances)
         colours = class_colours(classes.tolist())
-        texts = [f"{_class_name(c, class_names)} {_percent(s)}" for c, s in zip(classes, scores, strict=True)]
+        texts = [f"{class_name(c, class_names)} {_percent(s)}" for c, s in zip(classes, scores, strict=True)]
         items = [Item(hex_colour(colour), text) for colour, text in zip(colours, texts, strict=True)]
-        picture = draw_instances(column.frame, masks, colours, scale=_overlay_scale(column.frame))
+        picture = draw_instances(column.frame, masks, colours, scale=overlay_scale(column.frame))
         alt = f"{title.lower()} on frame {column.index}: {', '.join(texts) or 'no instance'}"
         return Cell(picture, alt, tuple(items))
 
@@ -191,7 +191,7 @@ def _track_row(key: str, title: str, columns: Sequence[FrameColumn], attribute: 
         tracks = [TrackMask(*entry) for entry in entries]
         ids = [track.track_id for track in tracks]
         masks = [track.mask for track in tracks]
-        picture = draw_tracks(column.frame, ids, masks, scale=_overlay_scale(column.frame))
+        picture = draw_tracks(column.frame, ids, masks, scale=overlay_scale(column.frame))
         texts = [f"{track.track_id} {track.class_name}" for track in tracks]
         items = [Item(hex_colour(c), text) for c, text in zip(track_colours(ids), texts, strict=True)]
         alt = f"{title.lower()} on frame {column.index}: {', '.join(texts) or 'no track'}"
@@ -204,7 +204,7 @@ def _class_index(name: str, class_names: Sequence[str], position: int) -> int:
     return list(class_names).index(name) if name in class_names else position
 
 
-def _class_name(index: int, class_names: Sequence[str]) -> str:
+def class_name(index: int, class_names: Sequence[str]) -> str:
     return class_names[index] if 0 <= index < len(class_names) else f"class {index}"
 
 

@@ -27,6 +27,7 @@ PALETTE = np.array(
     ],
     dtype=np.uint8,
 )
+WHITE = np.full(3, 255, np.uint8)
 GOLDEN_RATIO = 0.6180339887498949
 
 
@@ -128,14 +129,24 @@ def draw_tracks(
     return draw_instances(frame, masks, track_colours(track_ids), labels, scale=scale)
 
 
+def draw_labels(
+    frame: np.ndarray, labels: np.ndarray, colours: np.ndarray, truth: Sequence[np.ndarray], *, scale: float = 1
+) -> np.ndarray:
+    """The frame with N labels in colour and true masks as thin white lines on top; arguments as `draw_instances`."""
+    canvas = draw_instances(frame, labels, colours, scale=scale, alpha=0.22, muted=0.5)
+    for mask in truth:
+        _outline(canvas, resize_mask(mask, *canvas.shape[:2]), WHITE, thickness=1)
+    return canvas
+
+
 def _tint(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray, alpha: float) -> None:
     blended = canvas[mask] * (1 - alpha) + colour.astype(np.float32) * alpha
     canvas[mask] = np.round(blended).astype(np.uint8)
 
 
-def _outline(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> None:
+def _outline(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray, thickness: int | None = None) -> None:
     """A coloured line just inside the mask and a dark one just outside: touching masks of one colour stay apart."""
-    thickness = max(1, round(max(canvas.shape[:2]) / 160))
+    thickness = thickness or max(1, round(max(canvas.shape[:2]) / 160))
     flat, kernel = mask.astype(np.uint8), np.ones((3, 3), np.uint8)
     inner = cv2.erode(flat, kernel, iterations=thickness, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
     outer = cv2.dilate(flat, kernel) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wsvis_core.visualization.inputs import ReportInputs
+from wsvis_core.visualization.label_section import pseudo_labels_section
 from wsvis_core.visualization.markup import escape
 from wsvis_core.visualization.sections import (
     facts_list,
@@ -14,12 +15,15 @@ from wsvis_core.visualization.sections import (
 )
 from wsvis_core.visualization.strips import LAYERS
 from wsvis_core.visualization.stylesheet import COLOURS, FIGURES, SHEETS, TYPE, layer_switches
+from wsvis_core.visualization.tables_section import tables_section
 
 
 def page_html(inputs: ReportInputs) -> str:
     """The page as text. The same inputs give the same text."""
     sections = {
         "metrics": ("Metrics", metrics_section(inputs)),
+        "tables": ("The paper's tables", tables_section(inputs.tables)),
+        "pseudo-labels": ("Pseudo-labels", pseudo_labels_section(inputs)),
         "training": ("Training", training_section(inputs.scalars)),
         "videos": ("Videos", videos_section(inputs)),
         "run": ("Run", run_section(inputs)),

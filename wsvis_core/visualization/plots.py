@@ -1,56 +1,28 @@
-"""Charts as inline SVG that takes its colours from the page, so that one drawing serves light and dark."""
+"""Charts of a training stage's records."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from wsvis_core.visualization.markup import escape, number
+from wsvis_core.visualization.drawing import (
+    INK,
+    SERIES,
+    Chart,
+    Series,
+    bare,
+    css_colour,
+    drawing_style,
+    new_figure,
+    to_svg,
+)
+from wsvis_core.visualization.markup import number
 
-# Drawn with these stand-ins, which become CSS variables of the page afterwards.
-INK, RULE = "#0a0001", "#0a0002"
-SERIES = tuple(f"#0b00{i:02x}" for i in range(1, 9))
-VARIABLES = {INK: "var(--muted)", RULE: "var(--rule)"} | {
-    colour: f"var(--series-{i})" for i, colour in enumerate(SERIES, start=1)
-}
 BOOKKEEPING = {"iteration", "epoch", "seconds", "seconds_per_iteration", "rate", "eta", "time", "timestamp"}
 POINTS = 60
-STYLE = {
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-}
-
-
-@dataclass(frozen=True)
-class Series:
-    """One line of a chart for its legend: name, CSS colour, last value as text (empty where it says nothing)."""
-
-    name: str
-    colour: str
-    last: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """An inline SVG element and the lines it holds, to be named beside it."""
-
-    title: str
-    svg: str
-    series: tuple[Series, ...]
 
 
 def scalar_charts(stage: str, records: Sequence[Mapping[str, float]]) -> list[Chart]:
@@ -66,25 +38,6 @@ def scalar_charts(stage: str, records: Sequence[Mapping[str, float]]) -> list[Ch
     groups += [(_readable(name), [name]) for name in names if "loss" not in name]
     charts = [_line_chart(stage, title, {n: _points(records, n) for n in group}) for title, group in groups]
     return [chart for chart in charts if chart is not None]
-
-
-def precision_recall_chart(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str = "precision over recall"
-) -> Chart | None:
-    """Precision over recall, both fractions shown as percent, for up to eight named curves; None without any."""
-    usable = {name: (np.asarray(r, float), np.asarray(p, float)) for name, (r, p) in curves.items() if len(r)}
-    if not usable:
-        return None
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": title}):
-        figure, axes = _blank(3.6, 3.0)
-        for colour, (recall, precision) in zip(SERIES, usable.values(), strict=False):
-            axes.step(recall * 100, precision * 100, where="pre", color=colour, linewidth=1.5)
-        axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall", ylabel="precision")
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-        svg = _to_svg(figure, f"{title}: {', '.join(list(usable)[: len(SERIES)])}")
-    series = [Series(name, VARIABLES[colour], "") for colour, name in zip(SERIES, usable, strict=False)]
-    return Chart(title, svg, tuple(series))
 
 
 def binned(iterations: np.ndarray, values: np.ndarray, bins: int = POINTS) -> dict[str, np.ndarray]:
@@ -123,8 +76,9 @@ def _line_chart(stage: str, title: str, lines: Mapping[str, tuple[np.ndarray, np
     usable = {name: points for name, points in lines.items() if len(points[0])}
     if not usable:
         return None
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": f"{stage} {list(usable)}"}):
-        figure, axes = _blank(3.6, 2.1)
+    with drawing_style(f"{stage} {list(usable)}"):
+        figure = new_figure(3.6, 2.1)
+        axes = bare(figure.add_subplot())
         bins = [binned(*points) for points in usable.values()]
         for colour, line in zip(SERIES, bins, strict=False):
             axes.fill_between(line["x"], line["low"], line["high"], color=colour, alpha=0.16, linewidth=0)
@@ -134,9 +88,9 @@ def _line_chart(stage: str, title: str, lines: Mapping[str, tuple[np.ndarray, np
         if "ratio" in title:
             axes.axhline(1, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        svg = _to_svg(figure, f"{title} of {stage} over iterations")
+        svg = to_svg(figure, f"{title} of {stage} over iterations")
     series = [
-        Series(name, VARIABLES[colour], number(points[1][-1]))
+        Series(name, css_colour(colour), number(points[1][-1]))
         for colour, (name, points) in zip(SERIES, usable.items(), strict=False)
     ]
     scale = ", log scale" if axes.get_yscale() == "log" else ""
@@ -155,36 +109,6 @@ def _scale_values(axes: Axes, bins: Sequence[Mapping[str, np.ndarray]], *, losse
     axes.yaxis.set_major_locator(MaxNLocator(4))
     if losses and lows.min() >= 0:
         axes.set_ylim(bottom=0)
-
-
-def _blank(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    return figure, axes
-
-
-def _to_svg(figure: Figure, description: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawing = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
-    drawing = drawing[drawing.index("<svg") :]
-    view_box = re.search(r'viewBox="([^"]+)"', drawing)
-    body = drawing[drawing.index(">") + 1 :]
-    for stand_in, variable in VARIABLES.items():
-        body = body.replace(stand_in, variable)
-    box = view_box.group(1) if view_box else "0 0 1 1"
-    # In HTML an <svg> needs no namespace, and plain href has replaced xlink:href.
-    body = body.replace("xlink:href", "href")
-    # Group names repeat from chart to chart; only ids that are referred to may stay, and those are salted.
-    used = set(re.findall(r"#([\w-]+)", body))
-    body = re.sub(r' id="([\w.-]+)"', lambda found: found.group(0) if found.group(1) in used else "", body)
-    return f'<svg viewBox="{box}" role="img" aria-label="{escape(description)}">{body}'
 
 
 def _readable(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from wsvis_core.visualization.drawing import Chart
 from wsvis_core.visualization.inputs import Metrics, ReportInputs
 from wsvis_core.visualization.markup import (
     MISSING,
@@ -18,7 +19,7 @@ from wsvis_core.visualization.markup import (
     number,
     table,
 )
-from wsvis_core.visualization.plots import Chart, precision_recall_chart, scalar_charts
+from wsvis_core.visualization.plots import scalar_charts
 from wsvis_core.visualization.strips import LAYERS, made_layers, strip_html
 
 SIZES = {"small": ("S", ""), "medium": ("M", " checked"), "large": ("L", "")}
@@ -37,23 +38,17 @@ def headline(inputs: ReportInputs) -> str:
 
 
 def metrics_section(inputs: ReportInputs) -> str:
-    """Video, frame, pseudo-label and per-category tables, and precision over recall where there is any."""
+    """The tables of video and frame metrics, whole and per category."""
     whole = {"video": inputs.video_metrics, "frame": inputs.frame_metrics}
     main = {name: values for name, values in whole.items() if values}
     parts = [
         metric_table("Held-out videos and frames", main, head_of_rows="level")
         if main
-        else _empty("No video or frame metrics: the data set has no ground truth, or evaluation has not run."),
-        metric_table("Pseudo-labels on the training frames", inputs.pseudo_labels, head_of_rows="labeller")
-        if inputs.pseudo_labels
-        else _empty("No pseudo-label metrics."),
+        else empty("No video or frame metrics: the data set has no ground truth, or evaluation has not run."),
         metric_table("Per category, best first", by_quality(inputs.categories), head_of_rows="category")
         if inputs.categories
-        else _empty("No per-category metrics."),
+        else empty("No per-category metrics."),
     ]
-    chart = precision_recall_chart(inputs.precision_recall)
-    if chart is not None:
-        parts.append(_chart(chart))
     return f'<div class="tables">{"".join(parts)}</div>'
 
 
@@ -71,11 +66,11 @@ def by_quality(categories: Mapping[str, Metrics]) -> dict[str, Metrics]:
 def training_section(scalars: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     """The curves of every training stage as small multiples."""
     if not scalars:
-        return _empty("No training records.")
+        return empty("No training records.")
     parts = []
     for stage, records in scalars.items():
         charts = scalar_charts(stage, records)
-        body = "".join(map(_chart, charts)) or _empty("No records of this stage.")
+        body = "".join(map(figure_html, charts)) or empty("No records of this stage.")
         last = max((int(record.get("iteration", 0)) for record in records), default=0)
         note = f"{number(last)} iterations" if last else ""
         parts.append(
@@ -88,7 +83,7 @@ def training_section(scalars: Mapping[str, Sequence[Mapping[str, float]]]) -> st
 def videos_section(inputs: ReportInputs) -> str:
     """Switches for layers and picture size, then one contact sheet per video."""
     if not inputs.strips:
-        return _empty("No videos were selected for this report.")
+        return empty("No videos were selected for this report.")
     present = {key for strip in inputs.strips for key in made_layers(strip)}
     layers = "".join(
         f'<label><input type="checkbox" id="layer-{key}" checked> {escape(words)}</label>'
@@ -108,13 +103,13 @@ def videos_section(inputs: ReportInputs) -> str:
 
 def run_section(inputs: ReportInputs) -> str:
     """Split counts, cost per stage, and the settings folded away."""
-    counts = _count_table(inputs.split_counts) if inputs.split_counts else _empty("No counts of the data set's splits.")
-    costs = cost_table(inputs.stage_costs) if inputs.stage_costs else _empty("No benchmark files of the stages.")
+    counts = _count_table(inputs.split_counts) if inputs.split_counts else empty("No counts of the data set's splits.")
+    costs = cost_table(inputs.stage_costs) if inputs.stage_costs else empty("No benchmark files of the stages.")
     text = yaml.safe_dump(_plain(inputs.settings), sort_keys=False, allow_unicode=True) if inputs.settings else ""
     settings = (
         f'<details><summary>Settings</summary><pre tabindex="0">{escape(text)}</pre></details>'
         if text
-        else _empty("No settings.")
+        else empty("No settings.")
     )
     return f'<div class="tables">{counts}{costs}</div>{settings}'
 
@@ -150,7 +145,8 @@ def _card(title: str, name: str, metrics: Metrics, note: str) -> str:
     return f'<div class="card"><h3>{escape(title)}</h3>{shown}{under}<p class="note">{escape(note)}</p></div>'
 
 
-def _chart(chart: Chart) -> str:
+def figure_html(chart: Chart) -> str:
+    """A chart with its title above and its lines named below."""
     if len(chart.series) == 1:
         caption, keys = f"{escape(chart.title)} <b>{escape(chart.series[0].last)}</b>", ""
     else:
@@ -169,7 +165,8 @@ def _count_table(counts: Mapping[str, Mapping[str, int]]) -> str:
     return table("Data set splits", names, rows, head_of_rows="split", kind="metrics")
 
 
-def _empty(text: str) -> str:
+def empty(text: str) -> str:
+    """A line that says what is missing."""
     return f'<p class="empty">{escape(text)}</p>'
 
 

@@ -78,7 +78,7 @@ def _row_html(row: Row) -> str:
         return f'<tr class="layer-{row.key}">{head}<td class="hollow" colspan="{len(row.cells)}">{words}</td></tr>'
     key = "" if row.key_picture is None else image(row.key_picture, "colour key of the flow directions", kind="wheel")
     note = f'<span class="note">{escape(row.note)}</span>' if row.note else ""
-    head = f'<th scope="row">{escape(row.title)}{note}{_items(row.items)}{key}</th>'
+    head = f'<th scope="row">{escape(row.title)}{note}{items_html(row.items)}{key}</th>'
     return f'<tr class="layer-{row.key}">{head}{"".join(_cell_html(row, cell) for cell in row.cells)}</tr>'
 
 
@@ -93,11 +93,11 @@ def _cell_html(row: Row, cell: Cell | None) -> str:
     caption = ""
     if row.key in NOUNS:
         nothing = '<span class="note">nothing</span>'
-        caption = _items(cell.items[:CAPTION_ENTRIES], len(cell.items) - CAPTION_ENTRIES) or nothing
+        caption = items_html(cell.items[:CAPTION_ENTRIES], len(cell.items) - CAPTION_ENTRIES) or nothing
     return f"<td>{image(cell.picture, cell.alt)}{caption}</td>"
 
 
-def _items(items: Sequence[Item], more: int = 0) -> str:
+def items_html(items: Sequence[Item], more: int = 0) -> str:
     if not items:
         return ""
     entries = "".join(f'<li style="--dot:{item.colour}">{escape(item.text)}</li>' for item in items)
@@ -123,7 +123,7 @@ def _presence_row(track_id: int, entries: Sequence[TrackMask | None]) -> str:
         f'<span class="sr">{"present" if entry else "absent"}</span></td>'
         for entry in entries
     )
-    return f'<tr><th scope="row">{_items([item])}</th>{cells}</tr>'
+    return f'<tr><th scope="row">{items_html([item])}</th>{cells}</tr>'
 
 
 def _missing_layers(strip: VideoStrip) -> str:

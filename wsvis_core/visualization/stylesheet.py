@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 COLOURS = """
 :root{color-scheme:light dark;
 --paper:#f5f6f7;--ink:#14181c;--muted:#545d66;--rule:#d2d8dd;--faint:#e6eaed;--accent:#1f3fb5;
@@ -42,7 +44,7 @@ main>section{padding-top:3rem;padding-bottom:1.5rem}
 .facts div{display:flex;gap:.6ch}
 nav{position:sticky;top:0;z-index:3;display:flex;gap:1.5rem;margin-top:2.5rem;padding:.8rem var(--gutter);
 background:var(--paper);border-bottom:1px solid var(--rule);overflow-x:auto}
-nav a{color:inherit;text-decoration:none}
+nav a{color:inherit;text-decoration:none;white-space:nowrap}
 nav a:hover{color:var(--accent);text-decoration:underline;text-underline-offset:.35em}
 """
 
@@ -77,7 +79,9 @@ margin-bottom:.75rem}
 .chart figcaption{color:var(--muted);margin-bottom:.3rem}
 .chart svg{display:block;width:100%;height:auto;overflow:visible}
 .chart svg text{font-family:var(--mono)!important}
-.tables>.chart{max-width:26rem}
+.error{color:var(--muted)}
+.result{margin-top:2rem}
+.result .charts,#pseudo-labels .stage{margin-top:2rem}
 .dots{display:flex;flex-wrap:wrap;gap:.1rem .9rem;list-style:none}
 .dots li::before{content:"";display:inline-block;width:.6em;height:.6em;border-radius:50%;
 background:var(--dot,transparent);
@@ -131,7 +135,17 @@ border:1px dashed var(--film-rule)}
 .presence i.off{background:none;height:0;border-top:1px dotted var(--film-muted);border-radius:0}
 main:has(#size-small:checked) #videos{--cell:10rem}
 main:has(#size-large:checked) #videos{--cell:23rem}
+.galleries{--cell:clamp(9.5rem,20vw,16rem);margin-top:3rem}
+.galleries>.note{margin-bottom:.75rem}
+.gallery{display:grid;gap:1.1rem 1.5rem;padding:0 1.25rem;
+grid-template-columns:repeat(auto-fill,minmax(min(100%,calc(var(--cell)*var(--views,2))),1fr))}
+.gallery figure>div{display:grid;grid-template-columns:repeat(var(--views),1fr);gap:.4rem}
+.gallery figcaption{padding-bottom:.25rem}
+.gallery img{display:block;width:100%;height:auto;background:#000}
+.gallery .dots,.gallery .note{font-size:.72rem;padding-top:.25rem}
+.gallery .edge{font-family:var(--mono)}
 @media(max-width:40rem){
+.gallery{padding:0 .8rem}
 #videos{--cell:9.5rem;--head:6.2rem}
 main:has(#size-small:checked) #videos{--cell:7.5rem}
 main:has(#size-large:checked) #videos{--cell:15rem}
@@ -148,3 +162,9 @@ main:has(#size-large:checked) #videos{--cell:15rem}
 def layer_switches(keys: list[str]) -> str:
     """Rules that hide a layer's rows while its checkbox `#layer-<key>` is off."""
     return "".join(f"main:has(#layer-{key}:not(:checked)) .layer-{key}{{display:none}}\n" for key in keys)
+
+
+def light_colours() -> dict[str, str]:
+    """The page's colours by daylight: CSS variable → #rrggbb."""
+    daylight = COLOURS[: COLOURS.index("@media")]
+    return dict(re.findall(r"(--[\w-]+):(#\w+)", daylight))

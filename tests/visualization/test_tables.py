@@ -1,0 +1,129 @@
+"""Tables over many runs: reading, cells, charts, and the plot beside the CSV."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from wsvis_core.errors import WsvisError
+from wsvis_core.visualization.inputs import ResultTable
+from wsvis_core.visualization.tables import (
+    main_metric,
+    read_table,
+    readable,
+    table_charts,
+    table_html,
+    write_table_plot,
+)
+from wsvis_core.visualization.tables_section import tables_section
+
+HEAD = "labeller,replicates,AP50_mean,AP50_se,gain_mean,gain_se,labels_mean,labels_se,paper_AP50,paper_gain,AP50_1"
+CSV = f"""{HEAD}
+irn,3,0.2512,0.0123,0.0000,0.0000,1.25,0.031,0.2542,0.0000,0.25
+"a<b>",3,0.3,,-0.0224,0.01,1.5,,,,0.31
+"""
+TABLE = ResultTable(tuple(HEAD.split(",")), (("irn", *"3 0.2512 0.0123 0 0 1.25 0.031 0.2542 0.0 0.25".split()),))
+
+
+@pytest.fixture
+def table4(tmp_path):
+    path = tmp_path / "table4.csv"
+    path.write_text(CSV)
+    return path
+
+
+def cells(html: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>(.*?)</tr>", html)
+    return [[re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def test_means_and_errors_share_a_cell_fractions_are_percent_and_gains_have_a_sign(table4):
+    head, irn, odd = cells(table_html("table4", read_table(table4)))
+    assert head == ["labeller", "replicates", "AP50", "gain", "labels", "paper AP50", "paper gain", "AP50 1"]
+    assert irn == ["irn", "3", "25.1 ± 1.2", "0.0 ± 0.0", "1.25 ± 0.03", "25.4", "0.0", "25.0"]
+    assert odd == ["a&lt;b&gt;", "3", "30.0", "-2.2 ± 1.0", "1.50", "–", "–", "31.0"]
+
+
+def test_fractions_have_bars_and_the_caption_is_the_name_in_words(table4):
+    html = table_html("table4", read_table(table4))
+    assert html.count('class="bar"') == 2 and "<caption>Table 4</caption>" in html
+    assert readable("table_5b") == "Table 5b" and readable("table10") == "Table 10"
+
+
+def test_text_counts_and_unknown_values_stay_as_they_are():
+    odd = ResultTable(("row", "note", "AP50_mean", "loss_se", "mAP"), (("x", "a & b", "-1", "0.5", ""),))
+    head, row = cells(table_html("t", odd))
+    assert head == ["row", "note", "AP50", "loss se", "mAP"]
+    assert row == ["x", "a &amp; b", "–", "0.5", "–"]
+
+
+def test_charts_of_means_and_of_gains():
+    means, gains = table_charts("table4", TABLE)
+    assert means.title == "AP50, mean ± standard error" and [line.name for line in means.series] == ["ours"]
+    assert gains.title == "gain over irn, mean ± standard error"
+    assert [line.name for line in gains.series] == ["ours", "the paper's"]
+    assert "irn" in means.svg and "var(--series-2)" in gains.svg and "var(--series-2)" not in means.svg
+
+
+def test_what_a_table_lacks_is_not_drawn():
+    plain = ResultTable(("tracker", "IDF1_mean"), (("unovost", "12.5"), ("none", "")))
+    (chart,) = table_charts("table6", plain)
+    assert chart.title == "IDF1, mean ± standard error" and main_metric(plain) == "IDF1"
+    assert table_charts("t", ResultTable(("a", "b"), (("x", "y"),))) == []
+    assert table_charts("t", ResultTable(TABLE.head, ())) == [] == table_charts("t", ResultTable((), ()))
+
+
+def places(svg: str, colour: str) -> list[float]:
+    """Horizontal places of the markers of a colour."""
+    return [float(x) for x in re.findall(rf'<use [^>]*x="([\d.]+)"[^>]*{re.escape(colour)}', svg)]
+
+
+def test_dots_lie_in_proportion_to_the_values():
+    rows = (("a", "0.1", "0.0"), ("b", "0.2", "0.0"), ("c", "0.4", "0.0"), ("d", "", ""))
+    (chart,) = table_charts("t", ResultTable(("row", "AP50_mean", "AP50_se"), rows))
+    a, b, c = places(chart.svg, "var(--series-1)")
+    assert (c - b) / (b - a) == pytest.approx(2, rel=1e-3)
+
+
+def test_the_plot_is_a_sound_svg_file_of_its_own(table4, tmp_path):
+    output = tmp_path / "out" / "table4.svg"
+    write_table_plot(table4, output)
+    text = output.read_text()
+    root = ElementTree.fromstring(text.encode())
+    words = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert {"irn", "a<b>", "ours", "the paper's", "AP50, mean ± standard error"} <= set(words)
+    assert "var(--" not in text and not re.search("#0[ab]00", text) and "<metadata" not in text
+    assert list(output.parent.iterdir()) == [output]
+    write_table_plot(table4, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text() == text
+
+
+@pytest.mark.parametrize("content", ["", HEAD + "\n", "labeller,note\nirn,x\n", "row,AP50_mean\nx,\n"])
+def test_tables_without_rows_or_numbers_still_give_a_plot(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    write_table_plot(path, tmp_path / "t.svg")
+    assert ElementTree.fromstring((tmp_path / "t.svg").read_bytes()).tag.endswith("svg")
+
+
+def test_what_is_wrong_with_a_table_is_said_at_once(tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text("labeller,AP50_mean,note\nirn,much,x\nirn,0.1,y\nflowirn,0.2\n")
+    with pytest.raises(WsvisError) as caught:
+        read_table(path)
+    assert str(caught.value) == (
+        f"{path} is not a table of results; delete it and make it again:\n"
+        "  row 3 has 2 cells, the header 3\n"
+        "  row 'irn' occurs 2 times\n"
+        "  row 'irn': AP50_mean must be a number or empty, not 'much'"
+    )
+    with pytest.raises(WsvisError, match=r"none\.csv does not exist; it is made by the rules in rules/tables\.smk"):
+        read_table(tmp_path / "none.csv")
+
+
+def test_the_section_shows_every_table_and_says_what_is_empty():
+    html = tables_section({"table4": TABLE, "table5": ResultTable(("a",), ())})
+    assert "Table 4" in html and "Table 5 has no rows." in html and html.count("<svg") == 2
+    assert tables_section({}) == '<p class="empty">No tables were made for this data set.</p>'

@@ -1,0 +1,243 @@
+"""Tables over many runs: from CSV to an HTML table, to charts on the page, and to a plot beside the CSV.
+
+A table has one row per variant, named by its first cell. `<metric>_mean` and `<metric>_se` are a mean over replicates
+and its standard error; `gain` is a difference to the first row; `paper_<...>` is what the paper reports. Fractions
+are 0..1 and shown times 100; an empty cell is unknown.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from wsvis_core.errors import WsvisError
+from wsvis_core.visualization.drawing import (
+    INK,
+    SERIES,
+    Chart,
+    Series,
+    bare,
+    css_colour,
+    drawing_style,
+    new_figure,
+    to_svg,
+    write_svg,
+)
+from wsvis_core.visualization.inputs import ResultTable
+from wsvis_core.visualization.markup import MISSING, bar, escape, fraction, is_fraction, number, table
+
+GAIN, PAPER_GAIN = "gain", "paper_gain"
+OURS, PAPER = SERIES[0], SERIES[1]
+
+
+def read_table(path: Path) -> ResultTable:
+    """The table in a CSV file; an empty file gives an empty table.
+
+    Raises WsvisError with all rows that do not fit, repeated row names, and means or errors that are no numbers.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            lines = [tuple(line) for line in csv.reader(stream) if line]
+    except FileNotFoundError:
+        raise WsvisError(f"{path} does not exist; it is made by the rules in rules/tables.smk") from None
+    result = ResultTable(lines[0], tuple(lines[1:])) if lines else ResultTable((), ())
+    problems = _problems(result)
+    if problems:
+        raise WsvisError(f"{path} is not a table of results; delete it and make it again:\n  " + "\n  ".join(problems))
+    return result
+
+
+def table_html(name: str, result: ResultTable) -> str:
+    """The table: means with their standard errors in one cell, fractions in percent with one digit."""
+    columns = [k for k in range(1, len(result.head)) if _mean_of_error(result, k) is None]
+    head = [result.head[k].removesuffix("_mean") for k in columns]
+    rows = {row[0]: [_cell(result, row, k) for k in columns] for row in result.rows}
+    return table(readable(name), head, rows, head_of_rows=result.head[0] if result.head else "", kind="metrics")
+
+
+def table_charts(name: str, result: ResultTable) -> list[Chart]:
+    """Means of the first metric, and gains over the first row beside the paper's; what the table lacks is left out."""
+    charts = []
+    metric = main_metric(result)
+    if metric is not None:
+        charts.append(_chart(name, result, metric, [Series("ours", css_colour(OURS), "")]))
+    if f"{GAIN}_mean" in result.head:
+        named = [Series("ours", css_colour(OURS), "")]
+        named += [Series("the paper's", css_colour(PAPER), "")] if PAPER_GAIN in result.head else []
+        charts.append(_chart(name, result, GAIN, named))
+    return charts if result.rows else []
+
+
+def write_table_plot(path: Path, output: Path) -> None:
+    """Write an SVG file with the charts of a table side by side, on white; an empty table gives empty axes."""
+    result = read_table(path)
+    metrics = [metric for metric in (main_metric(result), _gain_of(result)) if metric is not None]
+    with drawing_style(path.stem):
+        figure = new_figure(3.8 * max(len(metrics), 1), _height(result) + 0.45)
+        panels = figure.subplots(1, max(len(metrics), 1), squeeze=False)[0]
+        for axes, metric in zip(panels, metrics or [None], strict=True):
+            _draw(bare(axes, grid="x"), result, metric)
+            axes.set_title(_title(result, metric), fontsize=9, loc="left")
+        handles, labels = panels[-1].get_legend_handles_labels()
+        if len(handles) > 1:
+            figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False)
+        write_svg(figure, output)
+
+
+def main_metric(result: ResultTable) -> str | None:
+    """The first metric with means that is no gain."""
+    means = (name.removesuffix("_mean") for name in result.head if name.endswith("_mean"))
+    return next((name for name in means if name != GAIN), None)
+
+
+def readable(name: str) -> str:
+    """A table's file name as words: table4 → Table 4."""
+    words = re.sub(r"(?<=[A-Za-z])(?=\d)", " ", name.replace("_", " ").replace("-", " "))
+    return words[:1].upper() + words[1:]
+
+
+def _problems(result: ResultTable) -> list[str]:
+    width = len(result.head)
+    problems = [
+        f"row {n} has {len(row)} cells, the header {width}" for n, row in enumerate(result.rows, 1) if len(row) != width
+    ]
+    names = [row[0] for row in result.rows]
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    problems += [f"row {name!r} occurs {names.count(name)} times" for name in repeated]
+    numeric = [k for k, name in enumerate(result.head) if name.endswith(("_mean", "_se")) or name == PAPER_GAIN]
+    return problems + [
+        f"row {row[0]!r}: {result.head[k]} must be a number or empty, not {row[k]!r}"
+        for row in result.rows
+        for k in numeric
+        if len(row) == width and row[k].strip() and _number(row[k]) is None
+    ]
+
+
+def _number(text: str) -> float | None:
+    """The finite number in a cell; None when it is empty, no number, or not finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _mean_of_error(result: ResultTable, column: int) -> int | None:
+    """The column of the means that a column of standard errors belongs to."""
+    name = result.head[column]
+    mean = f"{name.removesuffix('_se')}_mean"
+    return result.head.index(mean) if name.endswith("_se") and mean in result.head else None
+
+
+def _cell(result: ResultTable, row: Sequence[str], column: int) -> str:
+    name, text = result.head[column], row[column]
+    if not name.endswith("_mean"):
+        return escape(_shown(name, text))
+    shown = escape(_shown(name, text))
+    error = f"{name.removesuffix('_mean')}_se"
+    spread = _number(row[result.head.index(error)]) if error in result.head else None
+    share = fraction(name, _number(text))
+    if MISSING != shown and spread is not None:
+        digits = len(shown.partition(".")[2])
+        scale = 100 if is_fraction(name) or _is_gain(name) else 1
+        shown += f' <span class="error">± {scale * spread:.{digits}f}</span>'
+    return shown + ("" if share is None else bar(share))
+
+
+def _shown(name: str, text: str) -> str:
+    """A cell as text: gains as signed percentage points, fractions in percent, means in few digits, the rest as is."""
+    value = _number(text)
+    if value is None:
+        return text.strip() or MISSING
+    if _is_gain(name):
+        return f"{100 * value:+.1f}" if round(100 * value, 1) else "0.0"
+    if is_fraction(name):
+        return MISSING if value < 0 else f"{100 * value:.1f}"
+    return number(value) if name.endswith("_mean") else text
+
+
+def _is_gain(name: str) -> bool:
+    return re.search(r"(^|_)gain($|_)", name) is not None
+
+
+def _gain_of(result: ResultTable) -> str | None:
+    return GAIN if f"{GAIN}_mean" in result.head else None
+
+
+def _chart(name: str, result: ResultTable, metric: str, named: Sequence[Series]) -> Chart:
+    with drawing_style(f"{name} {metric}"):
+        figure = new_figure(3.8, _height(result))
+        _draw(bare(figure.add_subplot(), grid="x"), result, metric)
+        svg = to_svg(figure, f"{readable(name)}: {_title(result, metric)}")
+    return Chart(_title(result, metric), svg, tuple(named))
+
+
+def _title(result: ResultTable, metric: str | None) -> str:
+    if metric is None:
+        return "no results"
+    if metric == GAIN:
+        first = result.rows[0][0] if result.rows else "the first row"
+        return f"gain over {first}, mean ± standard error"
+    return f"{metric.replace('_', ' ')}, mean ± standard error"
+
+
+def _height(result: ResultTable) -> float:
+    return 0.55 + 0.3 * max(len(result.rows), 2)
+
+
+def _draw(axes: Axes, result: ResultTable, metric: str | None) -> None:
+    """Rows from the top, a dot with its error for ours, and an open diamond for the paper's gain."""
+    places = list(range(len(result.rows)))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_yticks(places, [row[0] for row in result.rows])
+    axes.set_ylim(max(len(places), 2) - 0.5, -0.5)
+    axes.spines["bottom"].set_visible(False)
+    if metric is None:
+        return
+    means, errors = _column(result, f"{metric}_mean"), _column(result, f"{metric}_se")
+    paper = _column(result, PAPER_GAIN) if metric == GAIN else [None] * len(places)
+    lift = 0.13 if any(value is not None for value in paper) else 0.0
+    if metric == GAIN:
+        axes.axvline(0, color=INK, linewidth=0.8)
+    _dots(axes, [p - lift for p in places], means, errors, OURS, "o", "ours")
+    _dots(axes, [p + lift for p in places], paper, [None] * len(places), PAPER, "D", "the paper's")
+
+
+def _dots(
+    axes: Axes,
+    places: Sequence[float],
+    values: Sequence[float | None],
+    errors: Sequence[float | None],
+    colour: str,
+    marker: str,
+    name: str,
+) -> None:
+    known = [(v, p, e or 0.0) for p, v, e in zip(places, values, errors, strict=True) if v is not None]
+    if not known:
+        return
+    x, y, spread = zip(*known, strict=True)
+    fill = "none" if marker == "D" else colour
+    axes.errorbar(
+        x, y, xerr=spread, fmt=marker, color=colour, markersize=5, markerfacecolor=fill, elinewidth=1.3, label=name
+    )
+
+
+def _column(result: ResultTable, name: str) -> list[float | None]:
+    """Values as they are drawn (fractions and gains times 100), None where unknown or not in the table."""
+    if name not in result.head:
+        return [None] * len(result.rows)
+    k = result.head.index(name)
+    return [_drawn(name, _number(row[k])) for row in result.rows]
+
+
+def _drawn(name: str, value: float | None) -> float | None:
+    if value is None or _is_gain(name):
+        return None if value is None else 100 * value
+    share = fraction(name, value)
+    return 100 * share if share is not None else None if is_fraction(name) else value

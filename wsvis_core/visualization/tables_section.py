@@ -1,0 +1,30 @@
+"""The report's section with the paper's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wsvis_core.visualization.inputs import ResultTable
+from wsvis_core.visualization.markup import escape
+from wsvis_core.visualization.sections import empty, figure_html
+from wsvis_core.visualization.tables import readable, table_charts, table_html
+
+NOTE = (
+    "Mean ± standard error over data sets that differ in their seed; AP, IoU, shares and gains in percent. "
+    "Columns of the paper are its own numbers, on its own data."
+)
+
+
+def tables_section(tables: Mapping[str, ResultTable]) -> str:
+    """Every table with its charts, in the given order."""
+    if not tables:
+        return empty("No tables were made for this data set.")
+    parts = "".join(_table(name, result) for name, result in tables.items())
+    return f'<p class="note">{escape(NOTE)}</p>{parts}'
+
+
+def _table(name: str, result: ResultTable) -> str:
+    if not result.rows:
+        return empty(f"{readable(name)} has no rows.")
+    charts = "".join(map(figure_html, table_charts(name, result)))
+    return f'<div class="result">{table_html(name, result)}<div class="charts">{charts}</div></div>'
