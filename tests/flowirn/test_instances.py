@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from wsvis_core.backbones import build_backbone
@@ -42,33 +40,6 @@ def two_blobs(height: int = 20, width: int = 40) -> Tensor:
             torch.where(left, CENTRES[0][1], CENTRES[1][1]) - columns,
         ]
     )
-
-
-def slow_centroids(displacement: Tensor, iterations: int) -> Tensor:
-    _, height, width = displacement.shape
-    result = torch.zeros(2, height, width, dtype=torch.long)
-    for y0 in range(height):
-        for x0 in range(width):
-            y, x = float(y0), float(x0)
-            for _ in range(iterations):
-                ya, xa, wy, wx = int(y), int(x), y - int(y), x - int(x)
-                yb, xb = min(ya + 1, height - 1), min(xa + 1, width - 1)
-                step = [
-                    (1 - wy) * ((1 - wx) * float(c[ya, xa]) + wx * float(c[ya, xb]))
-                    + wy * ((1 - wx) * float(c[yb, xa]) + wx * float(c[yb, xb]))
-                    for c in displacement
-                ]
-                y = min(max(y + step[0], 0.0), height - 1.0)
-                x = min(max(x + step[1], 0.0), width - 1.0)
-            result[:, y0, x0] = torch.tensor([round(y), round(x)])
-    return result
-
-
-@given(st.integers(1, 6), st.integers(1, 7), st.integers(0, 12), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
-def test_centroid_tracking_equals_a_slow_loop(height: int, width: int, iterations: int, seed: int) -> None:
-    noise = torch.randn(2, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    assert torch.equal(track_centroids(noise, iterations=iterations), slow_centroids(noise, iterations))
 
 
 def test_two_blobs_give_two_clusters() -> None:
