@@ -22,16 +22,16 @@ def test_thresholds_without_refinement() -> None:
     assert above_threshold(cam, 0.3).tolist() == [[0, 0, 0, 0, 2, 1]]
 
 
-def test_both_decisions_are_refined_over_all_labels() -> None:
+def test_both_decisions_are_refined_together_over_all_labels() -> None:
     seen = []
 
     def refine(labels: torch.Tensor, num_labels: int) -> torch.Tensor:
         seen.append((labels.tolist(), num_labels))
-        return torch.zeros_like(labels) if len(seen) == 1 else labels
+        return labels * torch.tensor([0, 1]).view(2, 1, 1)
 
     cam = torch.tensor([[[0.0, 0.1, 0.9]], [[0.0, 0.0, 0.0]]])
     assert label_map(cam, torch.tensor([2, 3]), refine=refine).tolist() == [[0, 255, 255]]
-    assert seen == [([[0, 0, 1]], 3), ([[0, 1, 1]], 3)]
+    assert seen == [([[[0, 0, 1]], [[0, 1, 1]]], 3)]
 
 
 def test_the_crf_completes_a_uniform_object() -> None:
@@ -43,6 +43,19 @@ def test_the_crf_completes_a_uniform_object() -> None:
     refined = label_map(cam, torch.tensor([1]), refine=crf_refinement(image))
     truth = torch.where(image[0] == 200, 2, 0)
     assert (plain == truth).float().mean() < 0.9 < 0.99 < (refined == truth).float().mean()
+
+
+def test_refinement_of_two_labellings_is_that_of_each() -> None:
+    image = torch.randint(0, 60, (3, 12, 15), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels = (torch.rand(2, 12, 15, generator=torch.Generator().manual_seed(1)) > 0.4).long()
+    refine = crf_refinement(image, iterations=3, bilateral_std=5.0, color_std=20.0)
+    assert torch.equal(refine(labels, 2), torch.cat([refine(item.unsqueeze(0), 2) for item in labels]))
+    assert not torch.equal(refine(labels, 2), labels)
+
+
+def test_the_crf_on_a_frame_without_classes_is_background() -> None:
+    refine = crf_refinement(torch.zeros(3, 5, 6, dtype=torch.uint8))
+    assert label_map(torch.zeros(0, 5, 6), torch.zeros(0, dtype=torch.long), refine=refine).eq(0).all()
 
 
 def test_a_frame_without_classes_is_background() -> None:

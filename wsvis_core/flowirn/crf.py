@@ -1,88 +1,78 @@
-"""A dense conditional random field solved by truncated mean field: label maps that follow the image's edges.
+"""A fully connected conditional random field solved by mean field: label maps that follow the image's edges (§1.4).
 
-The fully connected model has a pair term for any two pixels. Here its kernels are truncated: the position kernel is a
-separable Gaussian over a few pixels; the bilateral kernel is a sum over a fixed set of offsets on rings that grow with
-the distance, each standing for the offsets around it (pixels nearby are the most alike, so they are taken most densely:
-twice as close to the exact sum as a regular lattice of the same size). With `ring_growth` 0 and a reach that covers the
-image the sum is the exact one.
+The bilateral kernel is summed on a permutohedral lattice (`permutohedral.py`), the scheme of the public code; the
+position kernel is a separable Gaussian that ends at 4 standard deviations. Measured against the exact O(n^2) model at
+144 x 256 with half the default `bilateral_std`, which is what 288 x 512 shows with the default: the most probable
+labels agree on 99.2 - 99.4 % of the pixels for the foreground decision and 98.4 - 98.6 % for the background one, the
+beliefs differ by 0.007 - 0.008 on average (10 real and generated frames, 3 labels). A sum over 302 offsets on growing
+rings, the alternative tried, agreed on 97.9 - 99.0 and 96.3 - 97.2 % in four times the time.
+
+Both decisions of a frame at 288 x 512 with 3 labels, 10 iterations, one thread of an AMD EPYC: 0.30 - 0.40 s, 110 MB.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from wsvis_core.errors import WsvisError
+from wsvis_core.flowirn.permutohedral import PermutohedralLattice, permutohedral_lattice
 
-Offset = tuple[int, int]
+POSITION_REACH = 4.0  # standard deviations
 
 
 @dataclass(frozen=True)
 class PairwiseKernels:
-    """Both kernels of one image of H x W pixels, normalised: built once, used for any labelling of the image.
+    """Both kernels of B images of H x W pixels, normalised: built once, used for any labellings of the images.
 
-    position_taps (2 r + 1,) 1-D Gaussian · position_norm, bilateral_norm (H, W): `D^(-1/2)` ·
-    bilateral: for every offset (dy, dx) of a half plane the weights (H - |dy|, W - |dx|) between a pixel and the pixel
-    at the offset, starting at the first pixel that has one · weights: of position and bilateral kernel.
+    position_taps (2 r + 1,) 1-D Gaussian · position_norm (H, W) and bilateral_norm (B, 1, H, W): `D^(-1/2)` ·
+    lattice: of the B H W pixels · weights: of position and bilateral kernel.
     """
 
     position_taps: Tensor
     position_norm: Tensor
-    bilateral: tuple[tuple[Offset, Tensor], ...]
+    lattice: PermutohedralLattice
     bilateral_norm: Tensor
     position_weight: float
     bilateral_weight: float
 
     def message(self, beliefs: Tensor) -> Tensor:
-        """`sum_m w_m D_m^(-1/2) K_m D_m^(-1/2) Q` for beliefs Q (L, H, W): same shape. Self terms are included."""
+        """`sum_m w_m D_m^(-1/2) K_m D_m^(-1/2) Q` for C maps Q per image, (B, C, H, W): same shape. With self terms."""
         position = gaussian_sum(beliefs * self.position_norm, self.position_taps)
-        bilateral = bilateral_sum(beliefs * self.bilateral_norm, self.bilateral)
-        position.mul_(self.position_norm).mul_(self.position_weight)
+        bilateral = lattice_sum(beliefs * self.bilateral_norm, self.lattice)
+        position.mul_(self.position_norm * self.position_weight)
         return position.addcmul_(bilateral, self.bilateral_norm, value=self.bilateral_weight)
 
 
 def pairwise_kernels(
-    image: Tensor,
+    images: Tensor,
     *,
     position_std: float = 3.0,
     position_weight: float = 3.0,
     bilateral_std: float = 50.0,
     color_std: float = 5.0,
     bilateral_weight: float = 10.0,
-    position_reach: float = 4.0,
-    bilateral_reach: float = 2.0,
-    ring_growth: float = 0.2,
 ) -> PairwiseKernels:
-    """The kernels of an image (3, H, W), values 0 .. 255 in any dtype.
+    """The kernels of images (B, 3, H, W), values 0 .. 255 in any dtype; computed in float32, or float64 if given that.
 
-    Standard deviations in pixels and grey levels. The kernels end at `position_reach` and `bilateral_reach`
-    standard deviations. `ring_growth`: each ring of bilateral offsets is that much larger than the one before, and
-    its offsets are that far apart relative to its radius; 0 takes every offset. Measured at 288 x 512, 3 labels, one
-    thread: 0.2 has 302 offset pairs, needs 0.65 s and 155 MB for a label map, and agrees with the exact sum on
-    97 - 99 % of the pixels of synthetic frames; 0.3 has 148, 0.35 s, 96 - 99 %.
+    Standard deviations in pixels and grey levels.
     """
     for name, value in (("position_std", position_std), ("bilateral_std", bilateral_std), ("color_std", color_std)):
         if not value > 0:
             raise WsvisError(f"CRF {name} {value} must be greater than 0")
-    if ring_growth < 0:
-        raise WsvisError(f"CRF ring_growth {ring_growth} is negative")
-    height, width = image.shape[-2:]
-    image = image.to(torch.float32) if not image.is_floating_point() else image
-    taps = _gaussian_taps(position_std, position_reach, max(height, width) - 1).to(image)
-    offsets = weighted_offsets(bilateral_std, bilateral_reach * bilateral_std, ring_growth)
-    bilateral = _bilateral_weights(image / color_std, offsets)
-    ones = image.new_ones(1, height, width)
+    images = images if images.dtype == torch.float64 else images.to(torch.float32)
+    batch, _, height, width = images.shape
+    taps = _gaussian_taps(position_std, max(height, width) - 1).to(images)
+    lattice = permutohedral_lattice(bilateral_features(images, bilateral_std, color_std))
+    ones = images.new_ones(batch, 1, height, width)
     return PairwiseKernels(
         taps,
-        gaussian_sum(ones, taps)[0].rsqrt(),
-        bilateral,
-        bilateral_sum(ones, bilateral)[0].rsqrt(),
+        gaussian_sum(ones[0, 0], taps).rsqrt(),
+        lattice,
+        lattice_sum(ones, lattice).rsqrt(),
         position_weight,
         bilateral_weight,
     )
@@ -91,76 +81,65 @@ def pairwise_kernels(
 def refine_labels(
     labels: Tensor, num_labels: int, kernels: PairwiseKernels, *, gt_prob: float = 0.7, iterations: int = 10
 ) -> Tensor:
-    """Labels (H, W), 0 .. num_labels-1, after the CRF: int64, the most probable label of each pixel.
+    """Labels (B, *, H, W), 0 .. num_labels-1, after the CRF: int64, the most probable label of each pixel.
 
-    A pixel's given label has probability `gt_prob`, the others share the rest. With fewer than two labels there is
-    nothing to decide and the labels come back.
+    Any number `*` of labellings per image, each on its own; together they cost little more than one. A pixel's given
+    label has probability `gt_prob`, the others share the rest. With fewer than two labels there is nothing to decide
+    and the labels come back.
     """
     if not 0 < gt_prob < 1:
         raise WsvisError(f"CRF gt_prob {gt_prob} is not between 0 and 1")
     if num_labels < 2:
         return labels.long()
     energy = label_energy(labels, num_labels, gt_prob, kernels.position_norm.dtype)
-    return mean_field(energy, kernels, iterations=iterations).argmax(dim=0)
+    return mean_field(energy, kernels, iterations=iterations).argmax(dim=-3)
 
 
 def label_energy(labels: Tensor, num_labels: int, gt_prob: float, dtype: torch.dtype) -> Tensor:
-    """Unary energy (L, H, W): `-ln gt_prob` for the given label, `-ln((1 - gt_prob) / (L - 1))` for each other one."""
-    given = labels == torch.arange(num_labels, device=labels.device).view(-1, 1, 1)
+    """Unary energy (*, L, H, W) of labels (*, H, W): `-ln gt_prob` for the given one, `-ln((1 - gt_prob) / (L - 1))`.
+
+    The second value is that of each other label.
+    """
+    given = labels.unsqueeze(-3) == torch.arange(num_labels, device=labels.device).view(-1, 1, 1)
     high, low = -math.log((1 - gt_prob) / (num_labels - 1)), -math.log(gt_prob)
     return torch.where(given, low, high).to(dtype)
 
 
 def mean_field(energy: Tensor, kernels: PairwiseKernels, *, iterations: int = 10) -> Tensor:
-    """Beliefs Q (L, H, W), summing to 1 over labels, after `iterations` of `Q <- softmax(-U + message(Q))`.
+    """Beliefs Q (B, *, L, H, W), summing to 1 over labels, after `iterations` of `Q <- softmax(-U + message(Q))`.
 
-    energy U (L, H, W). Starts at `softmax(-U)`. Potts model: equal labels attract, different ones are indifferent.
+    energy U (B, *, L, H, W). Starts at `softmax(-U)`. Potts model: equal labels attract, different ones are
+    indifferent.
     """
-    beliefs = (-energy).softmax(dim=0)
+    beliefs = (-energy).softmax(dim=-3)
     for _ in range(iterations):
-        beliefs = kernels.message(beliefs).sub_(energy).softmax(dim=0)
+        message = kernels.message(beliefs.flatten(1, -3)).view_as(energy)
+        beliefs = message.sub_(energy).softmax(dim=-3)
     return beliefs
 
 
-@lru_cache(maxsize=16)
-def weighted_offsets(std: float, reach: float, ring_growth: float) -> tuple[tuple[Offset, float], ...]:
-    """Offsets (dy, dx) of a half plane within `reach` pixels, and the position weight each stands for.
+def bilateral_features(images: Tensor, position_std: float, color_std: float) -> Tensor:
+    """x, y (pixels from the centre) and the three colours, each over its standard deviation: (B, 5, H W).
 
-    The weight is the sum of `exp(-|d|^2 / (2 std^2))` over all whole offsets d in reach that are nearer to this one
-    than to any other (or to its opposite, or to 0). With ring_growth 0 every offset is there, for itself.
+    images (B, 3, H, W), float.
     """
-    limit = int(reach)
-    axis = np.arange(-limit, limit + 1)
-    plane = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    plane = plane[(plane**2).sum(axis=1) <= reach**2]
-    mass = np.exp(-0.5 * (plane**2).sum(axis=1) / std**2)
-    chosen = _ring_offsets(reach, ring_growth) if ring_growth > 0 else _half_plane(plane)
-    if not chosen:
-        return ()
-    both = np.concatenate([np.zeros((1, 2)), np.array(chosen), -np.array(chosen)])
-    owner = cKDTree(both).query(plane)[1]
-    weights = np.bincount(owner, weights=mass, minlength=len(both))[1:].reshape(2, -1).mean(axis=0)
-    return tuple((offset, float(weight)) for offset, weight in zip(chosen, weights, strict=True))
+    batch, _, height, width = images.shape
+    # The lattice is its own mirror image in the first feature: counting x from the centre makes a flipped image's
+    # lattice the flipped lattice.
+    x, y = (torch.arange(size).to(images) - (size - 1) / 2 for size in (width, height))
+    places = torch.stack([x.expand(height, -1), y.unsqueeze(-1).expand(-1, width)]) / position_std
+    return torch.cat([places.expand(batch, -1, -1, -1), images / color_std], dim=1).flatten(2)
 
 
-def _half_plane(offsets: np.ndarray) -> list[Offset]:
-    return [(int(dy), int(dx)) for dy, dx in offsets if dy > 0 or (dy == 0 and dx > 0)]
-
-
-def _ring_offsets(reach: float, growth: float) -> list[Offset]:
-    """Whole offsets on rings of radius `1, 1 + growth, (1 + growth)^2 ...`, every second ring turned by half a step."""
-    count = max(2, round(math.pi / growth))
-    rings = int(math.log(reach) / math.log1p(growth)) + 1 if reach >= 1 else 0
-    radii = (1 + growth) ** np.arange(rings)
-    angles = math.pi * (np.arange(count) + 0.5 * (np.arange(rings) % 2)[:, None]) / count
-    points = np.stack([radii[:, None] * np.sin(angles), radii[:, None] * np.cos(angles)], axis=-1)
-    whole = np.round(points).astype(int).reshape(-1, 2)
-    whole = whole[(whole**2).sum(axis=1) <= reach**2]
-    return sorted(set(_half_plane(whole)) | set(_half_plane(-whole)))
+def lattice_sum(values: Tensor, lattice: PermutohedralLattice) -> Tensor:
+    """The lattice's Gaussian sum of maps (B, C, H, W) over the pixels of the same image: same shape."""
+    batch, channels, height, width = values.shape
+    rows = values.movedim(1, -1).contiguous().view(-1, channels)
+    return lattice.filter(rows).view(batch, height, width, channels).movedim(-1, 1).contiguous()
 
 
 def gaussian_sum(values: Tensor, taps: Tensor) -> Tensor:
-    """`sum_j K(i, j) values_j` with a separable kernel of odd length, 0 outside: (L, H, W) -> same shape."""
+    """`sum_j K(i, j) values_j` with a separable kernel of odd length, 0 outside: (..., H, W) -> same shape."""
     reach = len(taps) // 2
     for axis in (-1, -2):
         size = values.shape[axis]
@@ -173,40 +152,7 @@ def gaussian_sum(values: Tensor, taps: Tensor) -> Tensor:
     return values
 
 
-def bilateral_sum(values: Tensor, weights: tuple[tuple[Offset, Tensor], ...]) -> Tensor:
-    """`values_i + sum_offsets k_i (values at +offset, and at -offset)`, 0 outside: (L, H, W) -> same shape."""
-    total = values.clone()
-    for offset, weight in weights:
-        near, far = _overlap(values, offset)
-        near_total, far_total = _overlap(total, offset)
-        near_total.addcmul_(far, weight)
-        far_total.addcmul_(near, weight)
-    return total
-
-
-def _bilateral_weights(image: Tensor, offsets: tuple[tuple[Offset, float], ...]) -> tuple[tuple[Offset, Tensor], ...]:
-    """Per offset `position weight * exp(-|colour difference|^2 / 2)`; image (3, H, W) is colour over its deviation."""
-    height, width = image.shape[-2:]
-    weights = []
-    for (dy, dx), position_weight in offsets:
-        if dy < height and abs(dx) < width:
-            near, far = _overlap(image, (dy, dx))
-            distance = (near - far).square_().sum(dim=0)
-            # Below 1e-30 a weight changes nothing, and denormal numbers would slow every later sum.
-            weight = distance.mul_(-0.5).clamp_min_(-69.0).exp_().mul_(position_weight)
-            weights.append(((dy, dx), weight))
-    return tuple(weights)
-
-
-def _overlap(values: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
-    """Views of the pixels that have a partner at `offset` (dy >= 0), and of those partners."""
-    dy, dx = offset
-    height, width = values.shape[-2:]
-    left, right = max(0, -dx), width - max(0, dx)
-    return values[..., : height - dy, left:right], values[..., dy:, left + dx : right + dx]
-
-
-def _gaussian_taps(std: float, reach: float, limit: int) -> Tensor:
-    size = min(math.ceil(reach * std), max(limit, 0))
+def _gaussian_taps(std: float, limit: int) -> Tensor:
+    size = min(math.ceil(POSITION_REACH * std), limit)
     steps = torch.arange(-size, size + 1, dtype=torch.float64)
     return (-0.5 * (steps / std) ** 2).exp()

@@ -26,15 +26,15 @@ def label_map(
 
     cam (K, H, W) in 0..1, the high-resolution CAMs of the K classes `class_ids` (K,), ids 0 .. 253, of the frame's
     label. A pixel is foreground (background) when its strongest CAM is above `fg_threshold` (not above `bg_threshold`).
-    `refine(labels, number of labels)` adjusts both decisions to the image (see `crf_refinement`); its labels are
-    0 = background, k + 1 = row k of cam. None leaves them as they are. A frame without classes is all background.
+    `refine(labels (2, H, W), number of labels)` adjusts both decisions to the image (see `crf_refinement`); its labels
+    are 0 = background, k + 1 = row k of cam. None leaves them as they are. A frame without classes is all background.
     """
     if len(class_ids) and int(class_ids.max()) + 1 >= IGNORE:
         raise WsvisError(f"class id {int(class_ids.max())} does not fit a label map: at most 254 classes are possible")
-    foreground, background = (above_threshold(cam, limit) for limit in (fg_threshold, bg_threshold))
+    decisions = torch.stack([above_threshold(cam, limit) for limit in (fg_threshold, bg_threshold)])
     if refine is not None:
-        foreground, background = (refine(labels, len(cam) + 1) for labels in (foreground, background))
-    return combine_decisions(foreground, background, class_ids)
+        decisions = refine(decisions, len(cam) + 1)
+    return combine_decisions(decisions[0], decisions[1], class_ids)
 
 
 def above_threshold(cam: Tensor, threshold: float) -> Tensor:
@@ -63,23 +63,21 @@ def crf_refinement(
     bilateral_std: float = 50.0,
     color_std: float = 5.0,
     bilateral_weight: float = 10.0,
-    ring_growth: float = 0.2,
 ) -> Refine:
     """A `refine` for `label_map`: mean field on the image (3, H, W), 0 .. 255. See `crf.pairwise_kernels`.
 
-    The kernels are built once, here, and serve both decisions.
+    The kernels are built once, here; one mean field refines all labellings (N, H, W) of a call.
     """
     kernels = pairwise_kernels(
-        image,
+        image.unsqueeze(0),
         position_std=position_std,
         position_weight=position_weight,
         bilateral_std=bilateral_std,
         color_std=color_std,
         bilateral_weight=bilateral_weight,
-        ring_growth=ring_growth,
     )
 
     def refine(labels: Tensor, num_labels: int) -> Tensor:
-        return refine_labels(labels, num_labels, kernels, gt_prob=gt_prob, iterations=iterations)
+        return refine_labels(labels.unsqueeze(0), num_labels, kernels, gt_prob=gt_prob, iterations=iterations)[0]
 
     return refine
