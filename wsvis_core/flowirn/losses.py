@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.flowirn.flow_gradient import (
@@ -53,9 +55,10 @@ def downsample_labels(labels: Tensor, stride: int = 4) -> Tensor:
 def pair_sets(labels: Tensor, *, num_classes: int, radius: float) -> PairSets:
     """The pair sets of cell labels (B, h, w): 0 background, 1 .. num_classes classes, all else ignored."""
     labels = labels.long()
-    source, destination = source_values(labels, radius), destination_values(labels, radius)
     # The published code compares with a fixed 21; the number of labels is num_classes + 1.
-    valid = (source >= 0) & (source <= num_classes) & (destination >= 0) & (destination <= num_classes)
+    labels = torch.where((labels >= 0) & (labels <= num_classes), labels, -1).to(torch.int16)
+    source, destination = source_values(labels, radius), destination_values(labels, radius)
+    valid = (source >= 0) & (destination >= 0)
     same = valid & (source == destination)
     return PairSets(same & (source == 0), same & (source > 0), valid & ~same)
 
@@ -73,10 +76,44 @@ def affinity_losses(affinity: Tensor, pairs: PairSets) -> tuple[Tensor, Tensor]:
 
     Means over the pairs of the whole batch; background and foreground pairs weigh one half each in `L_aff+`.
     """
-    attract = -(affinity + EPSILON).log()
-    repel = -(1 + EPSILON - affinity).log()
-    positive = (_pair_mean(attract, pairs.background) + _pair_mean(attract, pairs.foreground)) / 2
-    return positive, _pair_mean(repel, pairs.different)
+    background, foreground, different = _AffinitySums.apply(affinity, pairs)
+    positive = _mean(background, pairs.background) + _mean(foreground, pairs.foreground)
+    return positive / 2, _mean(different, pairs.different)
+
+
+class _AffinitySums(torch.autograd.Function):
+    """Sums of `-ln(alpha + 1e-5)` over the background and the foreground pairs, of `-ln(1 + 1e-5 - alpha)` over others.
+
+    One direction at a time: what lies between affinity and sums is computed anew for the gradient, not kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, affinity: Tensor, pairs: PairSets) -> tuple[Tensor, Tensor, Tensor]:
+        sums = affinity.new_zeros(3)
+        for alpha, background, foreground, different in _by_direction(affinity, pairs):
+            attract, repel = (alpha + EPSILON).log_(), (1 + EPSILON - alpha).log_()
+            sums -= torch.stack([(attract * background).sum(), (attract * foreground).sum(), (repel * different).sum()])
+        ctx.save_for_backward(affinity)
+        ctx.pairs = pairs
+        return sums[0], sums[1], sums[2]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_background: Tensor, to_foreground: Tensor, to_different: Tensor) -> tuple[Tensor, None]:
+        (affinity,) = ctx.saved_tensors
+        gradient = torch.empty_like(affinity)
+        parts = zip(gradient.unbind(1), _by_direction(affinity, ctx.pairs), strict=True)
+        for target, (alpha, background, foreground, different) in parts:
+            attracted = (background * to_background).addcmul_(foreground, to_foreground)
+            target.copy_(different * to_different / (1 + EPSILON - alpha) - attracted / (alpha + EPSILON))
+        return gradient, None
+
+
+def _by_direction(affinity: Tensor, pairs: PairSets) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """`(alpha, background, foreground, different)` of each direction, (B, hs, ws) each."""
+    return zip(
+        *(part.unbind(1) for part in (affinity, pairs.background, pairs.foreground, pairs.different)), strict=True
+    )
 
 
 def displacement_losses(displacement: Tensor, pairs: PairSets, *, radius: float) -> tuple[Tensor, Tensor]:
@@ -194,8 +231,8 @@ def _both_foreground(labels: Tensor | None, radius: float, num_classes: int) -> 
     return source_values(foreground, radius) & destination_values(foreground, radius)
 
 
-def _pair_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / (mask.sum().to(values.dtype) + EPSILON)
+def _mean(total: Tensor, mask: Tensor) -> Tensor:
+    return total / (mask.count_nonzero().to(total.dtype) + EPSILON)
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
