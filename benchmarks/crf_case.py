@@ -12,22 +12,22 @@ from wsvis_core.flowirn.crf import gaussian_sum, label_energy, pairwise_kernels
 from wsvis_core.flowirn.label_maps import crf_refinement
 
 HEIGHT, WIDTH, NUM_LABELS, ITERATIONS = 288, 512, 3, 10
-BILATERAL_STD, COLOR_STD = 50.0, 5.0
+BILATERAL_STD, COLOR_STD, SPACING = 50.0, 5.0, 8
 Offsets = list[tuple[int, int]]
 
 
 def prepare_crf() -> tuple[Callable[[], object], Callable[[], object]]:
-    """(ours, alternative): both decisions of a frame refined, the kernels included; seconds per frame.
+    """(ours, alternative): both decisions of a frame refined, 3 labels at 288 x 512, 10 iterations, kernels included.
 
-    The alternative sums the bilateral kernel over every 8th offset of both axes within two standard deviations (309
-    pairs, like a dilated convolution), which takes the texture between the offsets for granted.
+    The alternative sums the bilateral kernel over every 8th offset of both axes within two standard deviations, 244
+    pairs of opposite offsets; each stands for the 64 offsets around it.
     """
     image, labels = _frame(), _labels()
     offsets = [
         (dy, dx)
-        for dy in range(0, 101, 8)
-        for dx in range(-96, 101, 8)
-        if 0 < dy**2 + dx**2 <= 100**2 and (dy > 0 or dx > 0)
+        for dy in range(0, 101, SPACING)
+        for dx in range(-96, 101, SPACING)
+        if dy**2 + dx**2 <= 100**2 and (dy > 0 or dx > 0)
     ]
     return (lambda: crf_refinement(image)(labels, NUM_LABELS)), (lambda: _offset_sum_crf(image, labels, offsets))
 
@@ -67,7 +67,7 @@ def _offset_sum_crf(image: Tensor, labels: Tensor, offsets: Offsets) -> Tensor:
 def _weight(colours: Tensor, dy: int, dx: int) -> Tensor:
     near, far = _overlap(colours, dy, dx)
     distance = (near - far).square_().sum(dim=0).clamp_max_(120)
-    return 64 * math.exp(-0.5 * (dy**2 + dx**2) / BILATERAL_STD**2) * (-0.5 * distance).exp()
+    return SPACING**2 * math.exp(-0.5 * (dy**2 + dx**2) / BILATERAL_STD**2) * (-0.5 * distance).exp()
 
 
 def _offset_sum(values: Tensor, offsets: Offsets, weights: list[Tensor]) -> Tensor:
