@@ -179,7 +179,11 @@ class FBoundSettings(Section):
     clip: float | None = Field(20.0, gt=0)
     flow_units: Literal["native", "working"] = "native"
     flow_value_scale: Positive = 1.0
-    gradient_scale: Positive | Literal["quantile"] = Field(1.0, description="factor on F′, or from its 99 % quantile")
+    gradient_scale: Positive | Literal["quantile"] = Field(
+        "quantile", description="factor on F′; 'quantile': what brings that quantile of |F′| of a batch to its value"
+    )
+    quantile: float = Field(0.95, gt=0, le=1, description="of |F′| over the cells of a batch")
+    quantile_value: Positive = Field(4.0, description="what the quantile of |F′| becomes, beside lambda")
 
 
 class PseudoLabelSettings(Section):

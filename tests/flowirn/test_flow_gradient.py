@@ -67,7 +67,7 @@ def slow_factor(cells: list[list[float] | None], scale: float | str) -> float:
     if scale != "quantile":
         return float(scale)
     norms = sorted(math.hypot(*numbers) for numbers in cells if numbers is not None)
-    size = norms[max(1, round(0.99 * len(norms))) - 1] if norms else 0.0
+    size = norms[max(1, round(0.95 * len(norms))) - 1] if norms else 0.0
     return min(100.0, 4 / size) if size > 0 else 1.0
 
 

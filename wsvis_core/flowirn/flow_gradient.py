@@ -158,7 +158,7 @@ def _largest_on_path(gradient: Tensor, usable: Tensor, radius: float) -> tuple[T
 
 
 def quantile_gradient_scale(
-    gradient: Tensor, usable: Tensor, *, quantile: float = 0.99, quantile_value: float = 4.0
+    gradient: Tensor, usable: Tensor, *, quantile: float = 0.95, quantile_value: float = 4.0
 ) -> float:
     """The factor that brings the `quantile` of `|F'|` over usable cells to `quantile_value`.
 

@@ -181,7 +181,7 @@ def flow_boundary_loss(
     reduce: Literal["mean", "sum_j_mean_i"] = "mean",
     clip: float | None = 20.0,
     gradient_scale: GradientScale = 1.0,
-    quantile: float = 0.99,
+    quantile: float = 0.95,
     quantile_value: float = 4.0,
     num_classes: int = 254,
 ) -> Tensor:
@@ -203,7 +203,7 @@ def flow_boundary_loss(
     - clip: upper limit on g, or None.
     - gradient_scale: factor on F' before all else. Since lambda = 2 means "2 units of g", a fixed number is right
       only for data whose motion edges it suits. "quantile" is scale-free: the factor that brings the `quantile` of
-      `|F'|` over the batch's valid cells to `quantile_value` (default: the 99 % quantile to 4, twice lambda), at
+      `|F'|` over the batch's valid cells to `quantile_value` (default: the 95 % quantile to 4, twice lambda), at
       most 100; the same motion at any resolution or frame rate then gives the same loss.
       `quantile_gradient_scale` gives the number for a whole data set, to pass here as a float.
     """
