@@ -31,10 +31,10 @@ STAGES = {
     "extract_flow": Stage(1, ("flow",)),
     "train_cam": Stage(1, ("cam",), seeded=True, without=("cam.scales",)),
     "extract_cam": Stage(1, ("cam", "stage1"), without=("stage1.irnet_scale",)),
-    "make_label_maps": Stage(1, ("f_cam", "label_maps"), without=("f_cam.seeds",)),
-    "train_flowirn": Stage(1, ("flowirn", "f_bound", "stage1"), seeded=True, without=("stage1.long_side",)),
+    "make_label_maps": Stage(2, ("f_cam", "label_maps"), without=("f_cam.seeds",)),
+    "train_flowirn": Stage(2, ("flowirn", "f_bound", "stage1"), seeded=True, without=("stage1.long_side",)),
     "make_pseudo_labels": Stage(
-        1, ("flowirn", "f_cam", "pseudo_labels", "stage1"), without=("f_cam.labels", "stage1.long_side")
+        2, ("flowirn", "f_cam", "pseudo_labels", "stage1"), without=("f_cam.labels", "stage1.long_side")
     ),
     "train_maskconsist": Stage(1, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(1, ("maskconsist", "prediction")),
@@ -43,7 +43,7 @@ STAGES = {
     "evaluate_frames": Stage(1, ("evaluation",), without=("evaluation.selection_share",)),
     "evaluate_video": Stage(1, ()),
     "make_table4": Stage(1, ()),
-    "make_report": Stage(1, ("report",)),
+    "make_report": Stage(2, ("report",)),
 }
 # Keys of a data set's block that leave the prepared data set as it is.
 _NOT_PREPARED = {"shards", "synthetic", "seed", "replicates"}
