@@ -15,6 +15,7 @@ from torch import Tensor
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.consistency import occluded
 from wsvis_core.flowirn.flow_gradient import (
+    boundary_by_motion,
     flow_at_cells,
     flow_gradient,
     gradient_differences,
@@ -292,3 +293,15 @@ def test_quantile_scale() -> None:
     assert quantile_gradient_scale(gradient, ~usable) == 1
     with pytest.raises(WsvisError, match=r"^quantile 1.5 is not in 0..1$"):
         quantile_gradient_scale(gradient, usable, quantile=1.5)
+
+
+def test_the_boundary_is_averaged_on_motion_edges_and_where_motion_is_smooth() -> None:
+    boundary = torch.tensor([[[0.9, 0.1, 0.3, 0.5, 0.7]]])
+    gradient = torch.tensor([[[[2.5, 0.0, 0.4, 1.0, 9.0]]]])
+    usable = torch.tensor([[[True, True, True, True, False]]])
+    means = boundary_by_motion(boundary, gradient, usable, limit=2.0)
+    # 1.0 lies between lambda / 4 and lambda: neither; the last cell cannot be known.
+    assert means == pytest.approx({"boundary_on_motion_edges": 0.9, "boundary_in_smooth_motion": 0.2})
+    still = boundary_by_motion(boundary, torch.zeros(1, 4, 1, 5), usable, limit=2.0)
+    assert still == pytest.approx({"boundary_in_smooth_motion": 0.45})
+    assert boundary_by_motion(boundary, gradient, torch.zeros(1, 1, 5, dtype=torch.bool), limit=2.0) == {}

@@ -85,6 +85,21 @@ def flow_gradient(
     return torch.where(known[:, None], torch.cat([along_x, along_y], dim=1), 0), known
 
 
+def scaled_flow_gradient(
+    flow: Tensor,
+    valid: Tensor | None = None,
+    *,
+    fprime: Literal["jacobian", "magnitude", "partials"] = "jacobian",
+    difference: Literal["forward", "central", "sobel"] = "forward",
+    gradient_scale: GradientScale = 1.0,
+    quantile: float = 0.95,
+    quantile_value: float = 4.0,
+) -> tuple[Tensor, Tensor]:
+    """`flow_gradient` in the unit Eq. 3 compares with lambda: times `gradient_scale` (see `flow_boundary_loss`)."""
+    gradient, usable = flow_gradient(flow, valid, fprime=fprime, difference=difference)
+    return gradient * resolved_scale(gradient, usable, gradient_scale, quantile, quantile_value), usable
+
+
 def _derivative(values: Tensor, difference: str) -> Tensor:
     """Derivative along the last axis, (B, C, h, w) -> same shape; borders repeat the nearest known value."""
     if difference == "sobel":
@@ -155,6 +170,18 @@ def _largest_on_path(gradient: Tensor, usable: Tensor, radius: float) -> tuple[T
             torch.maximum(largest[:, position], to_cell[offset], out=largest[:, position])
             known[:, position] &= window.view(usable, offset)
     return largest.sqrt(), known
+
+
+def boundary_by_motion(boundary: Tensor, gradient: Tensor, usable: Tensor, *, limit: float) -> dict[str, float]:
+    """Mean boundary on motion edges, cells with `|F'| > limit`, and where motion is smooth, `|F'| < limit / 4`.
+
+    boundary (B, h, w) in 0..1 · gradient (B, K, h, w) and usable (B, h, w) as in `flow_gradient`, scaled as there;
+    with limit = lambda, Eq. 3 asks for a boundary on the first and for none on the second. A mean over no cell is left
+    out. A loss whose unit is wrong shows: both means fall to 0 (no edge is strong enough) or rise together.
+    """
+    size = torch.linalg.vector_norm(gradient, dim=1)
+    places = {"boundary_on_motion_edges": size > limit, "boundary_in_smooth_motion": size < limit / 4}
+    return {name: float(boundary[place & usable].mean()) for name, place in places.items() if (place & usable).any()}
 
 
 def quantile_gradient_scale(

@@ -13,9 +13,8 @@ from torch.autograd.function import once_differentiable
 from wsvis_core.errors import WsvisError
 from wsvis_core.flowirn.flow_gradient import (
     GradientScale,
-    flow_gradient,
     gradient_differences,
-    resolved_scale,
+    scaled_flow_gradient,
 )
 from wsvis_core.flowirn.paths import (
     destination_values,
@@ -210,8 +209,15 @@ def flow_boundary_loss(
     _check_choice("pairs", pairs, ("all", "fg_only"))
     _check_choice("reduce", reduce, ("mean", "sum_j_mean_i"))
     with torch.no_grad():
-        gradient, usable = flow_gradient(flow, valid, fprime=fprime, difference=difference)
-        gradient = gradient * resolved_scale(gradient, usable, gradient_scale, quantile, quantile_value)
+        gradient, usable = scaled_flow_gradient(
+            flow,
+            valid,
+            fprime=fprime,
+            difference=difference,
+            gradient_scale=gradient_scale,
+            quantile=quantile,
+            quantile_value=quantile_value,
+        )
         differences, counted = gradient_differences(gradient, usable, radius=radius, pair_cost=pair_cost)
         if clip is not None:
             differences = differences.clamp_max(clip)

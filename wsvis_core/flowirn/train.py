@@ -17,7 +17,7 @@ from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.flow.warp import flip_flow_horizontal, resize_flow
-from wsvis_core.flowirn.flow_gradient import flow_at_cells
+from wsvis_core.flowirn.flow_gradient import boundary_by_motion, flow_at_cells, scaled_flow_gradient
 from wsvis_core.flowirn.label_map_shards import LabelMapReader
 from wsvis_core.flowirn.losses import downsample_labels, flow_boundary_loss, irn_losses, pair_affinity
 from wsvis_core.flowirn.network import OUTPUT_STRIDE, IRNet
@@ -133,7 +133,7 @@ def irn_step(
     num_classes: int,
     device: torch.device,
 ) -> StepResult:
-    """L_IRN (halves, §1.7) plus w_F·L_F^B (§2.2) of one batch, and the boundary's mean as a diagnostic."""
+    """L_IRN (halves, §1.7) plus w_F·L_F^B (§2.2) of one batch, and means of the boundary to watch."""
     with autocast(device, settings.precision):
         logits, displacement = model(batch.images.to(device, memory_format=memory_format(device)))
     boundary, displacement = logits[:, 0].float().sigmoid(), displacement.float()
@@ -141,6 +141,7 @@ def irn_step(
     affinity = pair_affinity(boundary, settings.radius)
     losses = irn_losses(affinity, displacement, labels, num_classes=num_classes, radius=settings.radius)
     losses = {name: 0.5 * loss for name, loss in losses.items()}
+    scalars = {"boundary_mean": float(boundary.detach().mean())}
     if f_bound.enabled:
         cells, valid = flow_at_cells(batch.flow.to(device), batch.flow_valid.to(device))
         losses["flow_boundary"] = flow_boundary_loss(
@@ -152,7 +153,10 @@ def irn_step(
             num_classes=num_classes,
             **f_bound.model_dump(exclude={"enabled", "flow_units", "flow_value_scale"}),
         )
-    return StepResult(losses, {"boundary_mean": float(boundary.detach().mean())})
+        names = {"fprime", "difference", "gradient_scale", "quantile", "quantile_value"}
+        gradient, usable = scaled_flow_gradient(cells, valid, **f_bound.model_dump(include=names))
+        scalars |= boundary_by_motion(boundary.detach(), gradient, usable, limit=f_bound.lambda_)
+    return StepResult(losses, scalars)
 
 
 def _training_frames(
