@@ -121,7 +121,7 @@ def _known(valid: Tensor, difference: str) -> Tensor:
         known, before = valid[..., 1:] & valid[..., :-1], 0
     else:
         known, before = valid[..., 2:] & valid[..., 1:-1] & valid[..., :-2], 1
-    return _repeat_border(known, valid, before) & valid
+    return _repeat_border(known, valid, before)
 
 
 def _repeat_border(inner: Tensor, like: Tensor, before: int) -> Tensor:
