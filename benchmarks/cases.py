@@ -2,68 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
 
+from benchmarks.case import Call, Case
+from benchmarks.crf_case import prepare_crf
+from benchmarks.stage1_cases import STAGE1_CASES
 from wsvis_core.backbones import build_backbone
-from wsvis_core.flowirn.losses import pair_affinity
-from wsvis_core.flowirn.paths import ordered_directions, path_offsets, reach
-from wsvis_core.flowirn.random_walk import random_walk, transposed_transition_matrix
 from wsvis_core.instances import InstanceSet
 from wsvis_core.mask_ops import mask_iou
 from wsvis_core.maskconsist.transfer import TransferSettings
 from wsvis_core.segmentation.builder import build_segmenter
 from wsvis_core.segmentation.step import MaskConsistStep
-
-Call = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A benchmark: its name, what it is compared with, and a function that gives (ours, alternative)."""
-
-    name: str
-    alternative: str
-    prepare: Callable[[], tuple[Call, Call]]
-    repeats: int = 5
-
-
-def _walk() -> tuple[Call, Call]:
-    generator = torch.Generator().manual_seed(0)
-    boundary = torch.rand(36, 64, generator=generator) ** 3
-    seeds = torch.rand(8, 36, 64, generator=generator)
-
-    def dense() -> Tensor:
-        matrix = transposed_transition_matrix(boundary).to_dense()
-        for _ in range(8):
-            matrix = matrix @ matrix
-        return (seeds * (1 - boundary)).flatten(1) @ matrix.T
-
-    return (lambda: random_walk(seeds, boundary)), dense
-
-
-def _affinity() -> tuple[Call, Call]:
-    boundary = torch.rand(2, 128, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
-
-    def ours() -> None:
-        pair_affinity(boundary, 10).sum().backward()
-
-    def gather() -> None:
-        """Index every path point, then take the maximum: the published scheme."""
-        margin = reach(10)
-        height, width = 128 - margin, 128 - 2 * margin
-        total = boundary.new_zeros(())
-        for direction in ordered_directions(10):
-            views = [
-                boundary[:, dy : dy + height, margin + dx : margin + dx + width] for dy, dx in path_offsets(direction)
-            ]
-            total = total + (1 - torch.stack(views).amax(dim=0)).sum()
-        total.backward()
-
-    return ours, gather
 
 
 def _iou() -> tuple[Call, Call]:
@@ -101,8 +50,8 @@ def _step() -> tuple[Call, Call]:
 
 
 CASES = [
-    Case("random walk, 36×64 cells, 8 seeds", "dense matrix, 8 squarings", _walk, repeats=3),
-    Case("affinity, 2×128×128, radius 10, forward + backward", "stack every path, then maximum", _affinity),
-    Case("mask IoU, 100×100 masks of 240×428", "loop over pairs", _iou, repeats=3),
-    Case("MaskConsist step, ResNet-50-FPN, 2×480×854, 30 predictions", "plain Mask R-CNN step", _step, repeats=3),
+    *STAGE1_CASES,
+    Case("CRF, 288×512, 3 labels, two decisions, kernels included", "sum over offsets", prepare_crf, (3, 1)),
+    Case("mask IoU, 100×100 masks of 240×428", "loop over pairs", _iou),
+    Case("MaskConsist step, ResNet-50-FPN, 2×480×854, 30 predictions", "plain Mask R-CNN step", _step, (3, 3)),
 ]

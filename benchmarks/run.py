@@ -1,47 +1,59 @@
-"""Run every benchmark and print a Markdown table: ours, the obvious alternative, and the ratio of their medians.
+"""Run every benchmark and print a Markdown table: ours, the obvious alternative, and the ratio of their times.
 
-    make bench            all of them
-    python -m benchmarks.run walk   those whose name contains "walk"
+    make bench                           all of them
+    python -m benchmarks.run walk IoU    those whose name contains one of the words
+    python -m benchmarks.run breakdown   where the time of the pseudo-label stage goes
 
-Figures are kept in benchmarks/README.md with date and machine. One thread, so that they compare across machines.
+Figures are kept in benchmarks/README.md with date and machine. One thread and CPU time, so that they compare across
+machines and suffer little from what else runs there; the smallest of a few times counts.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
-from collections.abc import Callable
 
 import torch
 
-from benchmarks.cases import CASES, Case
-
-REPEATS = 5
+from benchmarks.breakdown import print_breakdown
+from benchmarks.case import Call, Case
+from benchmarks.cases import CASES
+from benchmarks.memory import peak_of
 
 
 def main(names: list[str]) -> None:
     """Time the cases whose name contains one of `names`, or all."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    print("| what | ours, ms | alternative | its time, ms | ratio |")
-    print("|---|---|---|---|---|")
-    for case in CASES:
+    if names == ["breakdown"]:
+        return print_breakdown()
+    print("| what | ours, ms | alternative | its time, ms | ratio | peak memory, MB | error of ours |")
+    print("|---|---|---|---|---|---|---|")
+    for number, case in enumerate(CASES):
         if not names or any(name in case.name for name in names):
-            print(_row(case), flush=True)
+            print(_row(number, case), flush=True)
+    if not names:
+        print()
+        print_breakdown()
 
 
-def _row(case: Case) -> str:
-    ours, other = case.prepare()
-    pairs = [(_milliseconds(ours), _milliseconds(other)) for _ in range(case.repeats)]
-    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return f"| {case.name} | {mine:.1f} | {case.alternative} | {theirs:.1f} | {theirs / mine:.1f}× |"
+def _row(number: int, case: Case) -> str:
+    ours, other = (_milliseconds(call, repeats) for call, repeats in zip(case.prepare(), case.repeats, strict=True))
+    memory = ""
+    if case.memory:
+        peaks = [peak_of(number, side) for side in (0, 1)]
+        memory = f"{peaks[0]:.0f} / {peaks[1]:.0f} = 1/{peaks[1] / peaks[0]:.1f}"
+    error = case.error() if case.error else ""
+    return f"| {case.name} | {ours:.1f} | {case.alternative} | {other:.1f} | {other / ours:.1f}× | {memory} | {error} |"
 
 
-def _milliseconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return 1000 * (time.perf_counter() - began)
+def _milliseconds(call: Call, repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        began = time.process_time()
+        call()
+        times.append(time.process_time() - began)
+    return 1000 * min(times)
 
 
 if __name__ == "__main__":
