@@ -24,7 +24,7 @@ def random_walk(
     zero everywhere stay zero and cost nothing.
 
     Computed in float64, since 256 steps add up the rounding of float32 to 1e-4. Off by less than 1e-6 of a seed's
-    maximum for float32 seeds, 1e-13 for float64. T has real eigenvalues in -1..1, so its power is a short sum of
+    maximum for float32 seeds, 1e-12 for float64. T has real eigenvalues in -1..1, so its power is a short sum of
     Chebyshev polynomials, `T_k(M) = 2 M T_(k-1)(M) - T_(k-2)(M)`: 96 sparse products instead of 256.
     """
     if exp_times < 0:
