@@ -77,3 +77,18 @@ def _box_areas(boxes: Tensor) -> Tensor:
 
 def _safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator.clamp(min=1e-12), torch.zeros_like(numerator))
+
+
+def resize_nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """`values` (..., H, W) of any dtype at another size: every pixel takes the old pixel its centre lies in.
+
+    A centre on the border of two old pixels goes to the right or lower one.
+    """
+    if values.shape[-2:] == size:
+        return values
+    # Whole numbers: with real ones, centres that fall between two pixels went to either.
+    rows, columns = (
+        (2 * torch.arange(new, device=values.device) + 1) * old // (2 * new)
+        for new, old in zip(size, values.shape[-2:], strict=True)
+    )
+    return values[..., rows[:, None], columns]

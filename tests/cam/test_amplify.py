@@ -14,12 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wsvis_core.cam.amplify import amplify_cams, linear_percentile, motion_mask, resize_mask
+from wsvis_core.cam.amplify import amplify_cams, linear_percentile, motion_mask
 from wsvis_core.cam.infer import FrameCams
 from wsvis_core.config import FCamSettings
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.flowirn.label_map_shards import f_cams
+from wsvis_core.mask_ops import resize_nearest
 from wsvis_core.storage.shards import write_shard
 
 ORDERS, SEEDS = ("normalise_then_amplify", "amplify_then_normalise"), ("saturate", "raw", "none")
@@ -215,13 +216,13 @@ def test_every_centre_takes_the_pixel_it_lies_in(old: int, new: int) -> None:
     for line in range(old):
         mask = torch.zeros(old, 1, dtype=torch.bool)
         mask[line] = True
-        assert resize_mask(mask, (new, 1))[:, 0].tolist() == [nearest(i, old, new) == line for i in range(new)]
+        assert resize_nearest(mask, (new, 1))[:, 0].tolist() == [nearest(i, old, new) == line for i in range(new)]
 
 
 def test_masks_are_resized_by_nearest_centre() -> None:
     mask = torch.tensor([[True, False, False, False], [False, False, True, True]])
-    assert resize_mask(mask, (4, 8))[0].tolist() == [True, True] + [False] * 6
-    assert resize_mask(mask, (2, 2)).tolist() == [[False, False], [False, True]]
+    assert resize_nearest(mask, (4, 8))[0].tolist() == [True, True] + [False] * 6
+    assert resize_nearest(mask, (2, 2)).tolist() == [[False, False], [False, True]]
 
 
 @pytest.mark.parametrize(

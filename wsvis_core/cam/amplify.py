@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wsvis_core.errors import WsvisError
+from wsvis_core.mask_ops import resize_nearest
 
 NORMALISER_EPSILON = 1e-5
 
@@ -50,7 +51,7 @@ def amplify_cams(
     if seeds == "raw":
         cam = _multiply(cam, moving, amplification, renormalise)
     elif seeds == "saturate":
-        cam = saturate(cam, resize_mask(moving, cam.shape[-2:]), amplification)
+        cam = saturate(cam, resize_nearest(moving, cam.shape[-2:]), amplification)
     return cam, high_res
 
 
@@ -84,21 +85,8 @@ def saturate(cam: Tensor, moving: Tensor, amplification: float) -> Tensor:
     return cam * torch.where(moving, factor, 1).to(cam.dtype)
 
 
-def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """A bool mask (H, W) at another size: every pixel takes the old pixel its centre lies in.
-
-    A centre on the border of two old pixels goes to the right or lower one.
-    """
-    # Whole numbers: with real ones, centres that fall between two pixels went to either.
-    rows, columns = (
-        (2 * torch.arange(new, device=mask.device) + 1) * old // (2 * new)
-        for new, old in zip(size, mask.shape, strict=True)
-    )
-    return mask[rows[:, None], columns]
-
-
 def _multiply(cam: Tensor, moving: Tensor, amplification: float, renormalise: bool) -> Tensor:
-    result = cam * torch.where(resize_mask(moving, cam.shape[-2:]), amplification, 1.0).to(cam.dtype)
+    result = cam * torch.where(resize_nearest(moving, cam.shape[-2:]), amplification, 1.0).to(cam.dtype)
     if renormalise and len(cam):
         result = result / (result.amax(dim=(-2, -1), keepdim=True) + NORMALISER_EPSILON)
     return result

@@ -15,6 +15,7 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.flowirn.network import OUTPUT_STRIDE, IRNet
 from wsvis_core.flowirn.random_walk import random_walk
 from wsvis_core.instances import InstanceSet
+from wsvis_core.mask_ops import resize_nearest
 
 SMALLEST_SCORE = 1e-5
 PADDING_MULTIPLE = 16
@@ -168,7 +169,7 @@ def decode(
         channels.masked_fill_(values > best, number)
         torch.maximum(best, values, out=best)
     strengths = torch.where(channels >= 0, best, strengths)
-    return _nearest(channels, output_size), _nearest(strengths, output_size)
+    return resize_nearest(channels, output_size), resize_nearest(strengths, output_size)
 
 
 def detections(channels: Tensor, strengths: Tensor, classes: Tensor, *, min_area_fraction: float = 0.01) -> InstanceSet:
@@ -224,14 +225,3 @@ def _resized(values: Tensor, size: tuple[int, int]) -> Tensor:
     if values.shape == size:
         return values
     return interpolate(values[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-
-
-def _nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """`values (h, w)` at another size, nearest pixel centre, any dtype."""
-    if values.shape == size:
-        return values
-    rows, columns = (
-        ((torch.arange(new, device=values.device) + 0.5) * (old / new)).long().clamp_max(old - 1)
-        for new, old in zip(size, values.shape, strict=True)
-    )
-    return values[rows[:, None], columns]
