@@ -142,15 +142,26 @@ def each_round(pattern):
     return paths
 
 
+def compared_labellers(wildcards):
+    """The pipeline's labeller and those it is compared with."""
+    pipeline = pipeline_of(wildcards)
+    return list(dict.fromkeys([pipeline.labeller, *pipeline.compare_labellers]))
+
+
 def each_labeller(pattern):
     """An input function: `pattern` for the pipeline's labeller and those it is compared with."""
 
     def paths(wildcards):
-        pipeline = pipeline_of(wildcards)
-        names = dict.fromkeys([pipeline.labeller, *pipeline.compare_labellers])
-        return [pattern.format(dataset=wildcards.dataset, labeller=name) for name in names]
+        return [pattern.format(dataset=wildcards.dataset, labeller=name) for name in compared_labellers(wildcards)]
 
     return paths
+
+
+def labels_of_each_labeller(wildcards):
+    """Pseudo-labels of the training videos: all shards of one compared labeller, then of the next."""
+    known = {"dataset": wildcards.dataset, "shard": "{shard}"}
+    patterns = [PSEUDO_LABEL_SHARD.format(labeller=name, **known) for name in compared_labellers(wildcards)]
+    return [path for pattern in patterns for path in shards(pattern, "train")(wildcards)]
 
 
 def label_maps_of(wildcards):

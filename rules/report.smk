@@ -35,12 +35,7 @@ rule make_report:
         frame_metrics=each_round(f"{ROUND}/frame_metrics.json"),
         pseudo_label_metrics=each_labeller(f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json"),
         train_ground_truth=f"{RESULTS}/dataset/ground_truth_train.json",
-        # Labeller by labeller, all its shards.
-        train_labels=lambda wildcards: [
-            path
-            for pattern in each_labeller(PSEUDO_LABEL_SHARD.replace("{shard}", "{{shard}}"))(wildcards)
-            for path in shards(pattern, "train")(wildcards)
-        ],
+        train_labels=labels_of_each_labeller,
         cam_records=f"{RESULTS}/cam/training.jsonl",
         labeller_records=each_labeller(f"{RESULTS}/{{labeller}}/training.jsonl"),
         segmenter_records=each_round(f"{ROUND}/training.jsonl"),
