@@ -39,6 +39,7 @@ rule make_report:
         cam_records=f"{RESULTS}/cam/training.jsonl",
         labeller_records=each_labeller(f"{RESULTS}/{{labeller}}/training.jsonl"),
         segmenter_records=each_round(f"{ROUND}/training.jsonl"),
+        tables=report_tables,
     output:
         page="results/{dataset}_report.html",
         picture="results/{dataset}_strips.jpg",
@@ -57,7 +58,6 @@ rule make_report:
         pipeline=pipeline_settings,
         run_settings=whole_settings,
         benchmarks=BENCHMARKS,
-        tables=report_tables,
     message:
         "Report of {wildcards.dataset}"
     script:

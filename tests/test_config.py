@@ -456,3 +456,20 @@ def test_a_variant_name_that_cannot_be_a_folder_of_its_own_is_refused(name: str)
 def test_a_gradient_scale_must_be_positive() -> None:
     with pytest.raises(WsvisError, match="gradient_scale = 0"):
         Config({"labellers": {"odd": {"f_bound": {"gradient_scale": 0}}}, "datasets": {}}, source="mine.yaml")
+
+
+def test_a_data_set_may_have_a_seed_of_its_own() -> None:
+    raw = {"seed": 3, "datasets": {"a": {"root": "x"}, "b": {"root": "x", "seed": 0}}}
+    config = Config({**VARIANTS, **raw})
+    assert [config.stage(["cam"], name)["seed"] for name in ("a", "b")] == [3, 0]
+
+
+def test_the_default_table_need_not_fit_but_a_stated_one_must() -> None:
+    raw = {"datasets": {"a": {"root": "x"}}}
+    config = Config({**VARIANTS, **raw})
+    with pytest.raises(WsvisError, match="data set 'a' asks for 'irn_fbound', which is not one of the labellers"):
+        config.table_variants("table4", "labellers", "a")
+    with pytest.raises(WsvisError, match="data set 'a' asks for 'xyz', which is not one of the labellers"):
+        Config({**VARIANTS, **raw, "tables": {"table4": ["xyz"]}})
+    with pytest.raises(WsvisError, match="datasets.a: replicates: 'b' is not one of the datasets"):
+        Config({**VARIANTS, "datasets": {"a": {"root": "x", "replicates": ["b"]}}})

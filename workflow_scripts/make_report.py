@@ -34,7 +34,7 @@ with job(snakemake.log[0], threads=snakemake.threads):
             train_labels={name: labels[i * each : (i + 1) * each] for i, name in enumerate(labellers)},
             records={name: Path(path) for name, path in records.items()},
             benchmarks=Path(snakemake.params.benchmarks),
-            tables={Path(path).stem: Path(path) for path in snakemake.params.tables},
+            tables={Path(path).stem: Path(path) for path in files.tables},
         ),
         pipeline,
         snakemake.params.run_settings,

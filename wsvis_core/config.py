@@ -306,6 +306,7 @@ class ReportSettings(Section):
 
     videos: int = Field(6, ge=0, description="held-out videos shown")
     frames_per_video: Count = 5
+    tables: tuple[Literal["table4"], ...] = Field((), description="tables shown; their runs are made for the report")
 
 
 class TablesSettings(Section):
@@ -409,6 +410,9 @@ class Config:
             self._require(pipeline.tracker, "trackers", dataset)
             for labeller in (pipeline.labeller, *pipeline.compare_labellers):
                 self._require(labeller, "labellers", dataset)
+            # The default names labellers that a configuration of one's own need not have.
+            if self._raw.get("tables") or (self._raw["datasets"][dataset] or {}).get("tables"):
+                self.table_variants("table4", "labellers", dataset)
             for other in self.datasets[dataset].replicates:
                 if other not in self.datasets:
                     raise WsvisError(

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,9 +125,9 @@ def _is_at_work(log: Path, results: Path, stage: Stage) -> bool:
 
 @pytest.mark.xdist_group("workflow-kill")
 def test_killed_in_every_stage_gives_the_same_result(
-    tiny_project, tmp_path: Path, request: pytest.FixtureRequest
+    tiny_project, sizes: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    project = tiny_project.changed({"pipeline": {"compare_labellers": []}})
+    project = tiny_project.changed({"pipeline": {"compare_labellers": []}, "report": sizes["report"]})
     for name, stage in STAGES.items():
         for attempt in range(ATTEMPTS):
             if kill_in(stage, project, tmp_path / f"{name} {attempt}.out"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -81,3 +82,16 @@ def test_lint_is_clean(root: Path, tmp_path: Path) -> None:
     done = subprocess.run([*command, "--directory", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "your workflow is in a good condition" in done.stdout + done.stderr
+
+
+def test_the_table_has_a_row_per_labeller_and_is_on_the_page(finished_run) -> None:
+    folder = finished_run.project.folder / "results"
+    with open(folder / "tiny/tables/table4.csv") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["labeller"] for row in rows] == ["irn", "flowirn"]
+    for row in rows:
+        metrics = json.loads((folder / "tiny" / row["labeller"] / "pseudo_label_metrics.json").read_text())
+        assert float(row["AP50_mean"]) == pytest.approx(metrics["rest"]["AP50"], abs=1e-4)
+        assert metrics["selection"]["frames"] + metrics["rest"]["frames"] == metrics["frames"]
+    assert "<svg" in (folder / "tiny/tables/table4.svg").read_text()
+    assert "table4" in (folder / "tiny_report.html").read_text()
