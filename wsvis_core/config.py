@@ -121,6 +121,9 @@ class FCamSettings(Section):
     order: Literal["normalise_then_amplify", "amplify_then_normalise"] = "normalise_then_amplify"
     labels: bool = Field(True, description="amplify the CAMs that make label maps")
     seeds: Literal["saturate", "raw", "none"] = Field("saturate", description="amplify random-walk seeds")
+    camera: Literal["keep", "subtract"] = Field(
+        "keep", description="'subtract': take the frame's median flow away first (not in the paper)"
+    )
     min_motion_px: NotNegative = Field(0.0, description="native pixels; slower motion is never amplified")
 
 

@@ -231,6 +231,7 @@ def test_masks_are_resized_by_nearest_centre() -> None:
         ({"amplification": 0}, "f-CAM amplification A = 0 must be greater than 0"),
         ({"percentile": 101}, "f-CAM percentile 101 is not in 0..100"),
         ({"order": "never"}, "f-CAM order 'never' is not one of normalise_then_amplify, amplify_then_normalise"),
+        ({"camera": "stop"}, "f-CAM camera 'stop' is not one of keep, subtract"),
         ({"seeds": "all"}, "f-CAM seeds 'all' is not one of saturate, raw, none"),
     ],
 )
@@ -308,3 +309,26 @@ def test_no_flow_or_no_f_cam_leaves_the_cams(dataset: Any, tmp_path: Any) -> Non
     assert torch.equal(forward[1], backward[1]) and not torch.equal(forward[1], high_res)
     empty = f_cams(OneFrame(cam[:0], high_res[:0]), some, video, 0, FCamSettings())
     assert empty[0].shape == (0, 5, 8) and empty[1].shape == (0, 20, 32)
+
+
+def test_subtracting_the_camera_finds_the_object_it_follows() -> None:
+    """The camera follows an object: the object rests in the picture, the background rushes past it."""
+    flow = torch.tensor([-4.0, 1.0]).view(2, 1, 1).repeat(1, 10, 10)
+    flow[:, 3:6, 2:6] = 0.0
+    cam, high_res = torch.full((1, 10, 10), 0.4), torch.full((1, 10, 10), 0.4)
+    amplified = {
+        camera: amplify_cams(cam, high_res, flow, percentile=50, camera=camera)[1][0] > 0.5
+        for camera in ("keep", "subtract")
+    }
+    inside = flow[0] == 0
+    assert torch.equal(amplified["subtract"], inside)
+    assert not amplified["keep"][inside].any()
+
+
+@given(st.integers(0, 99), st.floats(-9, 9), st.floats(-9, 9))
+@settings(max_examples=20, deadline=None)
+def test_with_the_camera_subtracted_its_motion_does_not_matter(seed: int, u: float, v: float) -> None:
+    cam, high_res, flow = random_inputs(seed)
+    moved = flow.double() + torch.tensor([u, v]).view(2, 1, 1).double()
+    still, panned = (amplify_cams(cam, high_res, f, camera="subtract") for f in (flow.double(), moved))
+    assert all(torch.equal(a, b) for a, b in zip(still, panned, strict=True))

@@ -24,6 +24,7 @@ def amplify_cams(
     order: Literal["normalise_then_amplify", "amplify_then_normalise"] = "normalise_then_amplify",
     labels: bool = True,
     seeds: Literal["saturate", "raw", "none"] = "saturate",
+    camera: Literal["keep", "subtract"] = "keep",
 ) -> tuple[Tensor, Tensor]:
     """The seed CAMs (K, h, w) and the label CAMs (K, H, W) of a frame, multiplied by A where it moves.
 
@@ -39,11 +40,15 @@ def amplify_cams(
       "none" leaves them. All three keep the order of the classes in every cell.
     - order: "amplify_then_normalise" divides each amplified class by its maximum again (labels and "raw" seeds), which
       lowers resting objects instead of completing moving ones. Paper silent.
+    - camera: "subtract" takes the frame's median flow away first, so that motion against the background counts, also
+      where the camera follows it; "keep" is the paper.
     - min_motion_px: motion at or below this, in the unit of `flow`, is never amplified; 0 is the paper.
     """
-    _check(amplification, percentile, order, seeds)
+    _check(amplification, percentile, order, seeds, camera)
     if flow is None:
         return cam, high_res
+    if camera == "subtract":
+        flow = flow - flow.flatten(1).median(dim=1).values[:, None, None]
     moving = motion_mask(flow, percentile=percentile, min_motion_px=min_motion_px)
     renormalise = order == "amplify_then_normalise"
     if labels:
@@ -92,7 +97,7 @@ def _multiply(cam: Tensor, moving: Tensor, amplification: float, renormalise: bo
     return result
 
 
-def _check(amplification: float, percentile: float, order: str, seeds: str) -> None:
+def _check(amplification: float, percentile: float, order: str, seeds: str, camera: str) -> None:
     if not amplification > 0:
         raise WsvisError(f"f-CAM amplification A = {amplification} must be greater than 0")
     if not 0 <= percentile <= 100:
@@ -100,6 +105,7 @@ def _check(amplification: float, percentile: float, order: str, seeds: str) -> N
     for name, value, allowed in (
         ("order", order, ("normalise_then_amplify", "amplify_then_normalise")),
         ("seeds", seeds, ("saturate", "raw", "none")),
+        ("camera", camera, ("keep", "subtract")),
     ):
         if value not in allowed:
             raise WsvisError(f"f-CAM {name} '{value}' is not one of {', '.join(allowed)}")
