@@ -164,9 +164,12 @@ def labels_of_each_labeller(wildcards):
 
 
 def label_maps_of(wildcards):
-    """Label maps of the training split; labellers that differ in nothing that makes them share one set."""
+    """Label maps of the training split; labellers that differ in nothing that makes them share one set.
+
+    It has the name of the first of them: the pipeline's own labeller, those it is compared with, then all others.
+    """
     own = stage_settings(CONFIG, "make_label_maps", wildcards.dataset, labeller=wildcards.labeller)
-    for name in CONFIG.variants("labellers"):
+    for name in [*compared_labellers(wildcards), *CONFIG.variants("labellers")]:
         if stage_settings(CONFIG, "make_label_maps", wildcards.dataset, labeller=name) == own:
             break
     return shards(LABEL_MAP_SHARD.replace("{labeller}", name), "train")(wildcards)

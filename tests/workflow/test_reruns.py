@@ -62,11 +62,12 @@ def test_edit_reruns_its_stage_and_what_depends_on_it(setting: str, project) -> 
     outcome = project.run("--dry-run", edit=edit)
     assert outcome.returncode == 0, outcome.output
     assert outcome.jobs == expected
-    # Jobs of a variant that the edit does not touch stay: the messages name the labeller.
+    # Jobs of a variant that the edit does not touch stay: the messages name the labeller, the table's all of them.
+    messages = [message for message in outcome.messages if not message.startswith("Table")]
     if setting.startswith("f_cam"):
-        assert not any(re.search(r"\birn\b", message) for message in outcome.messages)
+        assert not any(re.search(r"\birn\b", message) for message in messages)
     if setting.startswith("labellers.irn"):
-        assert not any("flowirn" in message for message in outcome.messages)
+        assert not any("flowirn" in message for message in messages)
 
 
 def test_editing_a_profile_reruns_nothing(project, root: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_table_4_asks_for_every_labeller_on_every_replicate(make_project, tmp_pa
         "make_table4": 1,
     }
     made = {re.sub(r" on.*", "", message) for message in outcome.messages if message.startswith("Label maps")}
-    assert made == {"Label maps of irn", "Label maps of irn_fcam"}
+    assert made == {"Label maps of irn", "Label maps of flowirn"}
 
 
 def test_replicates_differ_in_their_seeds_alone(root) -> None:
