@@ -8,8 +8,9 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 # Jobs that can use a GPU share the GPUs there are; without one they are ordinary CPU jobs.
 GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c GPU)
 GPU_SLOTS := $(if $(filter-out 0,$(GPUS)),$(GPUS),$(CORES))
-# Small networks gain nothing from a second thread, and two jobs of two threads each slow each other down.
+# Small networks and frames gain nothing from a second thread, and two jobs of two threads each slow each other down.
 DEMO_THREADS ?= 1
+DEMO_RULES := train_cam train_flowirn train_maskconsist make_label_maps make_pseudo_labels
 
 help:
 	@echo "make demo     tracked masks and a report from generated videos (minutes, no download of data)"
@@ -28,7 +29,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPU_SLOTS) \
-	  --set-threads train_cam=$(DEMO_THREADS) train_flowirn=$(DEMO_THREADS) train_maskconsist=$(DEMO_THREADS) \
+	  --set-threads $(foreach rule,$(DEMO_RULES),$(rule)=$(DEMO_THREADS)) \
 	  -- results/demo_vis.json results/demo_report.html
 	@echo "Open results/demo_report.html in a browser; the tracks are in results/demo_vis.json."
 
