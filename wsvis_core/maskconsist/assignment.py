@@ -111,7 +111,8 @@ def limit_growth(transferred: TransferredLabels, growth_cap: float | None) -> Tr
     """The transferred labels no larger than `growth_cap` times the stage-1 label that gated them; None: all."""
     if growth_cap is None:
         return transferred
-    return transferred.select(mask_areas(transferred.instances.masks) <= growth_cap * transferred.gate_areas)
+    # A quotient is rounded like the cap itself, a product is not: 1.3 × 90 came out below 117.
+    return transferred.select(mask_areas(transferred.instances.masks) / transferred.gate_areas <= growth_cap)
 
 
 def contested(

@@ -9,9 +9,13 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from wsvis_core.flow.warp import warp_masks
+from wsvis_core.flow.warp import backward_warp
 from wsvis_core.instances import InstanceSet
 from wsvis_core.mask_ops import mask_iou
+
+# Rounding of the sampling positions moves a warped value by up to about 1e-4; "≥ ½" must not depend on it where a
+# flow of half a pixel makes values of exactly ½.
+HALF = 0.5 - 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,22 @@ def match_frames(
             "resize the flow to the masks' frame (wsvis_core.flow.warp.resize_flow)"
         )
     # Paper silent: threshold 0.5 on the warped mask, and no occlusion mask.
-    warped = warp_masks(source.masks, flow_target_to_source)
+    warped = carry_masks(source.masks, flow_target_to_source)
     edges = matching_edges(warped, target.masks, stride=match_stride)
     pairs = match_by_class(edges, source.classes, target.classes, min_edge=min_edge)
     return FrameMatches(pairs, edges[pairs[:, 0], pairs[:, 1]], warped)
+
+
+def carry_masks(masks: Tensor, flow: Tensor) -> Tensor:
+    """Masks of one frame on another frame's grid: backward warp, then ≥ ½, a half itself included (§3.3).
+
+    masks (N,H,W) bool on frame t, flow (2,H,W) = F_{s→t} in pixels → (N,H,W) bool on frame s. Nothing comes from
+    outside the frame or through a flow that is not finite, so a mask may become empty.
+    """
+    if len(masks) == 0:
+        return masks
+    finite = torch.isfinite(flow).all(dim=0)
+    return (backward_warp(masks[None].float(), flow[None].float())[0] >= HALF) & finite
 
 
 def matching_edges(source_masks: Tensor, target_masks: Tensor, *, stride: int = 1) -> Tensor:
@@ -84,15 +100,16 @@ def match_by_class(edges: Tensor, source_classes: Tensor, target_classes: Tensor
     """Pairs (i,j) of the maximum-weight one-to-one assignment among equal classes, ordered by i.
 
     edges (N,M) float ≥ 0, source_classes (N,), target_classes (M,) int64 → (K,2) int64 on the device of `edges`.
-    Only pairs with `edges[i,j] > min_edge` are kept. Classes cannot compete for partners, so each class is one
+    Only pairs with `edges[i,j] > min_edge` are kept, compared in the precision of `edges`, so that an edge of
+    three tenths is not above 0.3. Classes cannot compete for partners, so each class is one
     small assignment problem, solved in float64 on the CPU: the result does not depend on the device.
     """
-    weights = edges.double().cpu().numpy()
+    weights, above = edges.double().cpu().numpy(), (edges > min_edge).cpu().numpy()
     sources, targets = source_classes.cpu().numpy(), target_classes.cpu().numpy()
     pairs: list[tuple[int, int]] = []
     for label in sorted(set(sources.tolist()) & set(targets.tolist())):
         rows, columns = (sources == label).nonzero()[0], (targets == label).nonzero()[0]
         block = weights[rows[:, None], columns[None, :]]
         chosen = zip(*linear_sum_assignment(block, maximize=True), strict=True)
-        pairs += [(int(rows[i]), int(columns[j])) for i, j in chosen if block[i, j] > min_edge]
+        pairs += [(int(rows[i]), int(columns[j])) for i, j in chosen if above[rows[i], columns[j]]]
     return torch.tensor(sorted(pairs), dtype=torch.int64, device=edges.device).reshape(-1, 2)
