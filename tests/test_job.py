@@ -12,6 +12,7 @@ import torch
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.job import job, training_run, work_settings
+from wsvis_core.training.signals import Stopped
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,14 @@ def test_a_bug_leaves_its_traceback_in_the_log(tmp_path, capsys):
     written = (tmp_path / "job.log").read_text()
     assert written == capsys.readouterr().err and "the job failed unexpectedly after" in written
     assert "Traceback" in written and "KeyError: 'key'" in written and "done in" not in written
+
+
+def test_a_stop_that_was_asked_for_is_no_failure_in_the_log(tmp_path):
+    with pytest.raises(SystemExit) as caught, fresh_logging(), job(str(tmp_path / "job.log"), threads=1):
+        logging.getLogger("wsvis").info("stopped")
+        raise Stopped
+    lines = (tmp_path / "job.log").read_text().splitlines()
+    assert caught.value.code == 143 and len(lines) == 1 and lines[0].endswith(" stopped")
 
 
 def test_work_is_named_by_settings_and_inputs(tmp_path):

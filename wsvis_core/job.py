@@ -19,6 +19,7 @@ from wsvis_core.locks import job_lock
 from wsvis_core.storage.files import input_stamp
 from wsvis_core.training.device import setup_compute
 from wsvis_core.training.loop import Run
+from wsvis_core.training.signals import Stopped
 
 log = logging.getLogger("wsvis")
 
@@ -27,7 +28,8 @@ log = logging.getLogger("wsvis")
 def job(log_file: str, *, threads: int) -> Iterator[torch.device]:
     """Run a job: messages and tracebacks go to `log_file` and the screen; gives the device to compute on.
 
-    A WsvisError is printed as a message, without traceback, and ends the process with exit code 2.
+    A WsvisError is printed as a message, without traceback, and ends the process with exit code 2. A trainer that was
+    stopped by SIGTERM has said so and ends the process with exit code 143.
     """
     began = time.monotonic()
     try:
@@ -39,6 +41,8 @@ def job(log_file: str, *, threads: int) -> Iterator[torch.device]:
     except WsvisError as error:
         log.error("%s", error)
         sys.exit(2)
+    except Stopped:
+        raise
     except BaseException:
         log.exception("the job failed unexpectedly after %.1f s", time.monotonic() - began)
         raise

@@ -1,4 +1,4 @@
-"""The training loop every trainer shares: seeded, resumable bit for bit on a CPU, stops on a bad loss."""
+"""The loop every trainer shares: seeded, resumable bit for bit on a CPU, stops on SIGTERM and on a bad loss."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from wsvis_core.progress import Progress
 from wsvis_core.storage.files import atomic_path, load_tensors, save_tensors, settings_digest
 from wsvis_core.training.randomness import seed_torch
 from wsvis_core.training.schedules import Schedule
+from wsvis_core.training.signals import Stopped, leave_sigterm_to_the_trainer, noticed_sigterm
 
 log = logging.getLogger(__name__)
 RECORDS_PER_RUN = 200
@@ -90,39 +91,47 @@ def train(
     make_batch(i) is a pure function of i. step(batch, i) gives the losses. describe_batch names the batch's videos for
     the error when a loss is not finite (WsvisError; nothing is saved then). An interrupted run that is started again
     ends with the same weights, bit for bit on a CPU with the same number of threads (sums on a GPU differ slightly).
+
+    SIGTERM: the step at hand is finished and a checkpoint written, then the process ends with exit code 143 (Stopped);
+    a second SIGTERM ends it at once. In a thread other than the main one, signals are left alone.
     """
     base_rates = [group["lr"] for group in optimizer.param_groups]
-    start = _resume(run, model, optimizer)
-    loader = _loader(run, make_batch, range(start, iterations))
-    progress = Progress(run.name, total=iterations, unit="step", start=start)
-    began = last_checkpoint = time.monotonic()
-    waited = 0.0
-    batches = iter(loader)
-    model.train()
-    for iteration in range(start, iterations):
-        asked = time.monotonic()
-        batch = next(batches)
-        waited += time.monotonic() - asked
-        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-            group["lr"] = rate * schedule(iteration)
-        seed_torch(run.seed, run.name, iteration)
-        result = step(batch, iteration)
-        total = _checked_sum(result, iteration, describe_batch(batch), run)
-        optimizer.zero_grad(set_to_none=True)
-        if total.requires_grad:
-            total.backward()
-            if grad_clip is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
-            optimizer.step()
-        if _is_recorded(iteration, iterations):
-            _record(run, iteration, optimizer.param_groups[0]["lr"], total, result)
-        progress.advance(f"loss {total.item():.4f}")
-        if time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
-            _save_checkpoint(run, iteration + 1, model, optimizer)
-            last_checkpoint = time.monotonic()
-    _save_checkpoint(run, iterations, model, optimizer)
-    progress.close()
-    log.info("%s: %.1f s of %.1f s were spent waiting for data", run.name, waited, time.monotonic() - began)
+    with noticed_sigterm() as stop:
+        start = done = saved = _resume(run, model, optimizer)
+        progress = Progress(run.name, total=iterations, unit="step", start=start)
+        batches = iter(_loader(run, make_batch, range(start, iterations)))
+        began = last_checkpoint = time.monotonic()
+        waited = 0.0
+        model.train()
+        while done < iterations and not stop.received:
+            asked = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - asked
+            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+                group["lr"] = rate * schedule(done)
+            seed_torch(run.seed, run.name, done)
+            result = step(batch, done)
+            total = _checked_sum(result, done, describe_batch(batch), run)
+            optimizer.zero_grad(set_to_none=True)
+            if total.requires_grad:
+                total.backward()
+                if grad_clip is not None:
+                    nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+                optimizer.step()
+            if _is_recorded(done, iterations):
+                _record(run, done, optimizer.param_groups[0]["lr"], total, result)
+            progress.advance(f"loss {total.item():.4f}")
+            done += 1
+            if time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
+                _save_checkpoint(run, done, model, optimizer)
+                saved, last_checkpoint = done, time.monotonic()
+        if saved < done:
+            _save_checkpoint(run, done, model, optimizer)
+        progress.close()
+        log.info("%s: %.1f s of %.1f s were spent waiting for data", run.name, waited, time.monotonic() - began)
+    if stop.received:
+        log.info("%s: stopped by SIGTERM at step %d of %d; run the same command to go on", run.name, done, iterations)
+        raise Stopped
 
 
 def _loader(run: Run, make_batch: Callable[[int], Any], sampler: range) -> DataLoader:
@@ -132,6 +141,7 @@ def _loader(run: Run, make_batch: Callable[[int], Any], sampler: range) -> DataL
         sampler=sampler,
         num_workers=run.workers,
         pin_memory=run.device.type == "cuda",
+        worker_init_fn=leave_sigterm_to_the_trainer,
     )
 
 
