@@ -1,4 +1,4 @@
-"""Hand-made and random scenes, and MaskConsist written slowly: sets of pixels, exact fractions, loops over everything."""
+"""Hand-made and random scenes, and MaskConsist written slowly: sets of pixels, exact fractions, plain loops."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def slow_transfer(scene, options):
     if options.shared_matching:
         shared = [tuple(sorted((j, i) for i, j in pairs)) for pairs in matches["s"][2]]
         matches["t"] = (*matches["t"][:2], shared)
-    targets, counts = {}, {"transferred": 0, "matches": 0}
+    targets, areas, counts = {}, [], {"transferred": 0, "matches": 0}
     for name, (other, _) in pairs_of.items():
         warped, _, best = matches[name]
         if options.inter_frame:
@@ -340,9 +340,10 @@ def slow_transfer(scene, options):
             made = []
         counts["transferred"] += len(made)
         both = [*labels[name], *(kept := slow_filter(made, labels[name], options))]
+        areas.append([len(thing.pixels) for thing in both])
         targets[name] = [both[i] for i in slow_combine(labels[name], kept, options)]
     unique = all(len(match[2]) == 1 for match in matches.values())
-    return SimpleNamespace(t=targets["t"], s=targets["s"], unique=unique, **counts)
+    return SimpleNamespace(t=targets["t"], s=targets["s"], unique=unique, areas=areas, **counts)
 
 
 @pytest.fixture(scope="session")
