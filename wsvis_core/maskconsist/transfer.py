@@ -93,8 +93,34 @@ def transfer_labels(
 
     predictions_*: current detections of the two H×W frames · labels_*: their stage-1 labels · flow_st (2,H,W)
     = F_{s→t}, lives on s, brings masks **from t to s**; flow_ts (2,H,W) = F_{t→s}, on t, brings masks from s to t;
-    (dx, dy) in pixels. Any set may be empty. Targets: bool masks at the same H×W, tight boxes.
+    (dx, dy) in pixels. Any set may be empty. Targets: bool masks at the same H×W, tight boxes. A box or score of a
+    prediction that is not finite: the pair keeps its stage-1 labels and counts as skipped (§3.8). Flow that is not
+    finite carries nothing there. The same inside an autocast region as outside.
     """
+    if not _all_finite(predictions_t, predictions_s):
+        skipped = TransferDiagnostics(pairs=1, skipped_pairs=1)
+        return drop_empty_masks(labels_t), drop_empty_masks(labels_s), skipped
+    # Autocast would count the pixels that masks share in half precision, which ends at 65,504 and rounds before.
+    with torch.autocast(flow_st.device.type, enabled=False):
+        return _transfer(predictions_t, labels_t, predictions_s, labels_s, flow_st, flow_ts, settings)
+
+
+def _all_finite(*frames: InstanceSet) -> bool:
+    """Whether every box and score of these frames is a number; one look for all of them."""
+    values = [value.flatten() for instances in frames for value in (instances.boxes_xyxy, instances.scores)]
+    return bool(torch.isfinite(torch.cat(values)).all())
+
+
+def _transfer(
+    predictions_t: InstanceSet,
+    labels_t: InstanceSet,
+    predictions_s: InstanceSet,
+    labels_s: InstanceSet,
+    flow_st: Tensor,
+    flow_ts: Tensor,
+    settings: TransferSettings,
+) -> tuple[InstanceSet, InstanceSet, TransferDiagnostics]:
+    """What `transfer_labels` returns for predictions that are finite."""
     found_t = _candidates(predictions_t, labels_t, settings)
     found_s = _candidates(predictions_s, labels_s, settings)
     matched = 0
