@@ -18,7 +18,7 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.locks import job_lock
 from wsvis_core.storage.files import input_stamp
 from wsvis_core.training.device import setup_compute
-from wsvis_core.training.loop import Run
+from wsvis_core.training.run import Run
 from wsvis_core.training.signals import Stopped
 
 log = logging.getLogger("wsvis")

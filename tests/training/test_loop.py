@@ -175,6 +175,17 @@ def test_a_line_cut_short_by_the_kill_goes(tmp_path):
     assert run.records_path.read_bytes() == whole.records_path.read_bytes()
 
 
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path):
+    whole = run_in(tmp_path / "whole")
+    expected = fit(whole)
+    run, asked = run_in(tmp_path / "damaged", keep_checkpoints=2), []
+    with pytest.raises(KilledError):
+        fit(run, breaks_at=6)
+    run.checkpoint_path.write_bytes(b"")
+    assert_same_weights(fit(run, asked=asked), expected)
+    assert asked[0] == 5 and run.records_path.read_bytes() == whole.records_path.read_bytes()
+
+
 def test_records_without_a_checkpoint_are_not_kept(tmp_path):
     run = run_in(tmp_path, checkpoint_seconds=1000)
     with pytest.raises(KilledError):

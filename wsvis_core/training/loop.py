@@ -18,8 +18,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.progress import Progress
-from wsvis_core.storage.files import atomic_path, load_tensors, save_tensors, settings_digest
+from wsvis_core.storage.files import atomic_path, save_tensors
+from wsvis_core.training.checkpoints import resume, save_checkpoint
 from wsvis_core.training.randomness import seed_torch
+from wsvis_core.training.run import Run
 from wsvis_core.training.schedules import Schedule
 from wsvis_core.training.signals import Stopped, leave_sigterm_to_the_trainer, noticed_sigterm
 
@@ -33,35 +35,6 @@ class StepResult:
 
     losses: dict[str, Tensor]
     scalars: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a training run is done; everything but `settings` leaves the result unchanged.
-
-    folder: side folder of checkpoints and records. settings: what the result depends on; a checkpoint made with other
-    settings is not continued. workers: data loading processes. checkpoint_seconds: time between checkpoints.
-    """
-
-    name: str
-    folder: Path
-    settings: dict[str, Any]
-    seed: int
-    device: torch.device
-    workers: int = 0
-    checkpoint_seconds: float = 60.0
-
-    @property
-    def checkpoint_path(self) -> Path:
-        return self.folder / "checkpoint.pt"
-
-    @property
-    def records_path(self) -> Path:
-        return self.folder / "records.jsonl"
-
-    @property
-    def digest(self) -> str:
-        return settings_digest(self.settings)
 
 
 class _Batches(Dataset):
@@ -97,7 +70,8 @@ def train(
     """
     base_rates = [group["lr"] for group in optimizer.param_groups]
     with noticed_sigterm() as stop:
-        start = done = saved = _resume(run, model, optimizer)
+        start = done = saved = resume(run, model, optimizer)
+        _cut_records(run.records_path, start)
         progress = Progress(run.name, total=iterations, unit="step", start=start)
         batches = iter(_loader(run, make_batch, range(start, iterations)))
         began = last_checkpoint = time.monotonic()
@@ -123,10 +97,10 @@ def train(
             progress.advance(f"loss {total.item():.4f}")
             done += 1
             if time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
-                _save_checkpoint(run, done, model, optimizer)
+                save_checkpoint(run, done, model, optimizer)
                 saved, last_checkpoint = done, time.monotonic()
         if saved < done:
-            _save_checkpoint(run, done, model, optimizer)
+            save_checkpoint(run, done, model, optimizer)
         progress.close()
         log.info("%s: %.1f s of %.1f s were spent waiting for data", run.name, waited, time.monotonic() - began)
     if stop.received:
@@ -173,34 +147,11 @@ def _record(run: Run, iteration: int, lr: float, total: Tensor, result: StepResu
         stream.write(json.dumps(record) + "\n")
 
 
-def _save_checkpoint(run: Run, iteration: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Weights, optimiser and the number of finished steps; random state follows from the seed and that number."""
-    state = {"iteration": iteration, "digest": run.digest, "model": model.state_dict()}
-    save_tensors(run.checkpoint_path, {**state, "optimizer": optimizer.state_dict()})
-
-
-def _resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """The iteration to go on with; loads model and optimiser, and cuts records written after the checkpoint."""
-    # A kill while `finish` removes the folder may have taken the records first; the run's output would lack them.
-    if not run.checkpoint_path.exists() or not run.records_path.exists():
-        shutil.rmtree(run.folder, ignore_errors=True)
-        return 0
-    checkpoint = load_tensors(run.checkpoint_path)
-    if checkpoint["digest"] != run.digest:
-        log.info("%s: settings or inputs changed since %s; starting afresh", run.name, run.checkpoint_path)
-        shutil.rmtree(run.folder)
-        return 0
-    model.load_state_dict(checkpoint["model"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    start = checkpoint["iteration"]
-    _cut_records(run.records_path, start)
-    log.info("%s: resuming at iteration %d", run.name, start)
-    return start
-
-
 def _cut_records(path: Path, iteration: int) -> None:
     """Keep whole records of iterations below `iteration`; a line cut short by a kill goes."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]
     kept = [line for line in whole if json.loads(line)["iteration"] < iteration]
     with atomic_path(path) as temporary:

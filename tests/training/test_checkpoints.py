@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from wsvis_core.errors import WsvisError
+from wsvis_core.storage.files import load_tensors
+from wsvis_core.training.checkpoints import resume, save_checkpoint
+from wsvis_core.training.run import Run
+
+
+@pytest.fixture(autouse=True)
+def all_messages(caplog):
+    caplog.set_level(logging.INFO)
+
+
+def run_in(folder: Path, **options) -> Run:
+    options = {"settings": {"lr": 1}, **options}
+    run = Run("toy", folder / "training", seed=3, device=torch.device("cpu"), **options)
+    run.folder.mkdir(exist_ok=True)
+    run.records_path.touch()
+    return run
+
+
+def new_model() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = nn.Linear(2, 1)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def save(run: Run, *iterations: int) -> None:
+    """A checkpoint per iteration, whose weights all are the iteration."""
+    model, optimizer = new_model()
+    for iteration in iterations:
+        nn.init.constant_(model.weight, iteration)
+        save_checkpoint(run, iteration, model, optimizer)
+
+
+def resumed(run: Run) -> int:
+    """The iteration resumed at; the weights must be those of that iteration."""
+    model, optimizer = new_model()
+    start = resume(run, model, optimizer)
+    assert start == 0 or (model.weight == start).all()
+    return start
+
+
+def kept(run: Run) -> dict[str, int]:
+    return {path.name: load_tensors(path)["iteration"] for path in sorted(run.folder.glob("*.pt*"))}
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (1, {"checkpoint.pt": 4}),
+        (2, {"checkpoint-1.pt": 3, "checkpoint.pt": 4}),
+        (9, {"checkpoint-1.pt": 3, "checkpoint-2.pt": 2, "checkpoint-3.pt": 1, "checkpoint.pt": 4}),
+    ],
+)
+def test_the_last_checkpoints_are_kept(tmp_path, keep, expected):
+    run = run_in(tmp_path, keep_checkpoints=keep)
+    save(run, 1, 2, 3, 4)
+    assert kept(run) == expected and resumed(run) == 4
+
+
+def test_when_fewer_are_kept_than_before_the_oldest_go(tmp_path):
+    save(run_in(tmp_path, keep_checkpoints=4), 1, 2, 3, 4)
+    run = run_in(tmp_path, keep_checkpoints=2)
+    assert resumed(run) == 4
+    save(run, 5)
+    assert kept(run) == {"checkpoint-1.pt": 4, "checkpoint.pt": 5}
+
+
+def test_a_run_keeps_at_least_one(tmp_path):
+    with pytest.raises(ValueError, match="^keep_checkpoints is 0; a run needs at least one$"):
+        replace(run_in(tmp_path), keep_checkpoints=0)
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[: len(content) // 2], lambda _: b"x"])
+def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path, caplog, damage):
+    run = run_in(tmp_path, keep_checkpoints=3)
+    save(run, 1, 2, 3)
+    run.checkpoint_path.write_bytes(damage(run.checkpoint_path.read_bytes()))
+    assert resumed(run) == 2
+    older = run.folder / "checkpoint-1.pt"
+    assert caplog.messages[0].startswith(f"toy: {run.checkpoint_path} cannot be read as a weights file: ")
+    assert caplog.messages[1:] == [
+        f"toy: going back to {older} in place of the damaged checkpoint",
+        "toy: resuming at iteration 2",
+    ]
+    # The damaged one does not push a good one out.
+    save(run, 5)
+    assert kept(run) == {"checkpoint-1.pt": 2, "checkpoint-2.pt": 1, "checkpoint.pt": 5}
+
+
+def test_several_damaged_ones_in_a_row(tmp_path):
+    run = run_in(tmp_path, keep_checkpoints=4)
+    save(run, 1, 2, 3, 4)
+    for age in (0, 1):
+        run.checkpoint_of_age(age).write_bytes(b"")
+    assert resumed(run) == 2 and kept(run) == {"checkpoint-1.pt": 1, "checkpoint.pt": 2}
+
+
+def test_when_no_checkpoint_can_be_read_nothing_is_removed(tmp_path):
+    run = run_in(tmp_path, keep_checkpoints=2)
+    save(run, 1, 2)
+    for path in run.folder.glob("*.pt"):
+        path.write_bytes(b"")
+    message = (
+        f"toy: no checkpoint in {run.folder} can be read (checkpoint.pt, checkpoint-1.pt); look at that disk, "
+        f"then delete the folder to start afresh"
+    )
+    with pytest.raises(WsvisError, match=f"^{re.escape(message)}$"):
+        resumed(run)
+    assert len(list(run.folder.glob("*.pt"))) == 2
+
+
+def test_a_full_disk_costs_no_checkpoint(tmp_path, monkeypatch):
+    run = run_in(tmp_path, keep_checkpoints=2)
+    save(run, 1, 2)
+
+    def full(value, path):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(torch, "save", full)
+        save(run, 3)
+    assert resumed(run) == 2
+    save(run, 3)
+    assert kept(run) == {"checkpoint-1.pt": 2, "checkpoint.pt": 3}
+
+
+@pytest.mark.parametrize("replaced", [0, 1, 2])
+def test_a_kill_between_the_renames_costs_at_most_the_newest(tmp_path, monkeypatch, replaced):
+    run = run_in(tmp_path, keep_checkpoints=3)
+    save(run, 1, 2, 3)
+    calls: list[Path] = []
+    rename = Path.replace
+
+    def stopping(source, target):
+        if len(calls) == replaced:
+            raise KeyboardInterrupt
+        calls.append(target)
+        rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("os.replace", stopping)
+        save(run, 4)
+    assert resumed(run) == 3
+    save(run, 5)
+    assert kept(run)["checkpoint.pt"] == 5 and kept(run)["checkpoint-1.pt"] == 3
+
+
+def test_without_a_checkpoint_or_without_records_it_starts_afresh(tmp_path):
+    run = run_in(tmp_path, keep_checkpoints=2)
+    assert resumed(run) == 0
+    run = run_in(tmp_path, keep_checkpoints=2)
+    save(run, 1, 2)
+    run.records_path.unlink()
+    assert resumed(run) == 0 and not run.folder.exists()

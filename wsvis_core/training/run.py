@@ -1,0 +1,51 @@
+"""How a training run is done: where its files are, what its result depends on, what it computes with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsvis_core.storage.files import settings_digest
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a training run is done; everything but `settings` and `seed` leaves the result unchanged.
+
+    folder: side folder of checkpoints and records. settings: what the result depends on; a checkpoint made with other
+    settings is not continued. workers: data loading processes. checkpoint_seconds: time between checkpoints.
+    keep_checkpoints: how many of the newest are kept, at least 1.
+    """
+
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    seed: int
+    device: torch.device
+    workers: int = 0
+    checkpoint_seconds: float = 60.0
+    keep_checkpoints: int = 1
+
+    def __post_init__(self) -> None:
+        if self.keep_checkpoints < 1:
+            raise ValueError(f"keep_checkpoints is {self.keep_checkpoints}; a run needs at least one")
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The newest checkpoint; the ones before are checkpoint-1.pt (the last but one), checkpoint-2.pt …"""
+        return self.checkpoint_of_age(0)
+
+    def checkpoint_of_age(self, age: int) -> Path:
+        """The checkpoint that `age` newer ones have followed."""
+        return self.folder / (f"checkpoint-{age}.pt" if age else "checkpoint.pt")
+
+    @property
+    def records_path(self) -> Path:
+        return self.folder / "records.jsonl"
+
+    @property
+    def digest(self) -> str:
+        return settings_digest(self.settings)
