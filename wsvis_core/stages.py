@@ -36,7 +36,7 @@ STAGES = {
     "make_pseudo_labels": Stage(
         2, ("flowirn", "f_cam", "pseudo_labels", "stage1"), without=("f_cam.labels", "stage1.long_side")
     ),
-    "train_maskconsist": Stage(1, ("maskconsist", "self_training"), seeded=True),
+    "train_maskconsist": Stage(2, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(1, ("maskconsist", "prediction")),
     "track_instances": Stage(1, ("tracking",)),
     "evaluate_pseudo_labels": Stage(2, ("evaluation",)),
