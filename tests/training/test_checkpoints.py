@@ -163,3 +163,46 @@ def test_without_a_checkpoint_or_without_records_it_starts_afresh(tmp_path):
     save(run, 1, 2)
     run.records_path.unlink()
     assert resumed(run) == 0 and not run.folder.exists()
+
+
+def test_other_settings_are_named_before_it_starts_afresh(tmp_path, caplog):
+    save(run_in(tmp_path, settings={"settings": {"cam": {"lr": 0.1, "steps": (1, 2)}}, "inputs": [["a", 1, 2]]}), 4)
+    run = run_in(tmp_path, settings={"settings": {"cam": {"lr": 0.2, "steps": (1, 3)}}, "inputs": [["a", 9, 2]]})
+    assert resumed(run) == 0 and not run.folder.exists()
+    assert caplog.messages == [
+        f"toy: starting afresh; since {run.checkpoint_path} was written, there changed\n"
+        '  inputs.0: ["a", 1, 2] -> ["a", 9, 2]\n'
+        "  settings.cam.lr: 0.1 -> 0.2\n"
+        "  settings.cam.steps: [1, 2] -> [1, 3]"
+    ]
+
+
+def test_of_many_changes_the_first_are_named(tmp_path, caplog):
+    save(run_in(tmp_path, settings={f"x{i:02d}": 1 for i in range(30)}), 4)
+    assert resumed(run_in(tmp_path, settings={f"x{i:02d}": 2 for i in range(30)})) == 0
+    lines = caplog.messages[0].splitlines()
+    assert len(lines) == 22 and lines[1] == "  x00: 1 -> 2"
+    assert lines[-1] == "  and 10 more"
+
+
+def test_settings_are_plain_values_whatever_holds_them(tmp_path):
+    class Section(dict):
+        """Such as a workflow engine may hand over."""
+
+    settings = Section(cam=Section(steps=(1, 2)), none=None)
+    run = run_in(tmp_path, settings=settings)
+    save(run, 1)
+    stored = load_tensors(run.checkpoint_path)["settings"]
+    assert stored == {"cam": {"steps": [1, 2]}, "none": None} and type(stored["cam"]) is dict
+    assert resumed(run) == 1
+
+
+def test_a_checkpoint_of_an_earlier_version_names_no_settings(tmp_path, caplog):
+    run = run_in(tmp_path)
+    save(run, 4)
+    checkpoint = load_tensors(run.checkpoint_path)
+    del checkpoint["settings"]
+    torch.save(checkpoint, run.checkpoint_path)
+    assert resumed(run) == 4
+    assert resumed(replace(run, settings={"lr": 2})) == 0
+    assert caplog.messages[-1].endswith(" was written, there changed settings or inputs that it does not name")

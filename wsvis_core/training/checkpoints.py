@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -13,9 +14,11 @@ from torch import nn
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.files import atomic_path, load_tensors
+from wsvis_core.training.differences import setting_differences
 from wsvis_core.training.run import Run
 
 log = logging.getLogger(__name__)
+LISTED_DIFFERENCES = 20
 
 
 def save_checkpoint(run: Run, iteration: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -23,9 +26,14 @@ def save_checkpoint(run: Run, iteration: int, model: nn.Module, optimizer: torch
 
     The older checkpoints move on by one only when the new one is written, so that a full disk costs none of them.
     """
-    state = {"iteration": iteration, "digest": run.digest, "model": model.state_dict()}
+    state = {
+        "iteration": iteration,
+        "digest": run.digest,
+        "settings": _plain_settings(run),
+        "model": model.state_dict(),
+    }
     with atomic_path(run.checkpoint_path) as temporary:
-        torch.save({**state, "optimizer": optimizer.state_dict()}, temporary)
+        torch.save({**work, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, temporary)
         for age in range(run.keep_checkpoints - 1, 0, -1):
             if run.checkpoint_of_age(age - 1).exists():
                 os.replace(run.checkpoint_of_age(age - 1), run.checkpoint_of_age(age))
@@ -46,7 +54,8 @@ def resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         return 0
     checkpoint = _newest_readable(run, found)
     if checkpoint["digest"] != run.digest:
-        log.info("%s: settings or inputs changed since %s; starting afresh", run.name, run.checkpoint_path)
+        changes = _changes(run, checkpoint)
+        log.info("%s: starting afresh; since %s was written, there changed%s", run.name, run.checkpoint_path, changes)
         shutil.rmtree(run.folder)
         return 0
     model.load_state_dict(checkpoint["model"])
@@ -54,6 +63,20 @@ def resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     start = int(checkpoint["iteration"])
     log.info("%s: resuming at iteration %d", run.name, start)
     return start
+
+
+def _plain_settings(run: Run) -> dict[str, Any]:
+    """The settings as JSON holds them: no class that a safe load would refuse."""
+    return json.loads(json.dumps(run.settings))
+
+
+def _changes(run: Run, checkpoint: dict[str, Any]) -> str:
+    """One line for each of the first settings and inputs that differ; a checkpoint of an earlier version has none."""
+    if "settings" not in checkpoint:
+        return " settings or inputs that it does not name"
+    lines = setting_differences(checkpoint["settings"], _plain_settings(run))
+    more = [f"and {len(lines) - LISTED_DIFFERENCES} more"] if len(lines) > LISTED_DIFFERENCES else []
+    return "".join(f"\n  {line}" for line in [*lines[:LISTED_DIFFERENCES], *more])
 
 
 def _stored(run: Run) -> list[Path]:
