@@ -26,12 +26,7 @@ def save_checkpoint(run: Run, iteration: int, model: nn.Module, optimizer: torch
 
     The older checkpoints move on by one only when the new one is written, so that a full disk costs none of them.
     """
-    state = {
-        "iteration": iteration,
-        "digest": run.digest,
-        "settings": _plain_settings(run),
-        "model": model.state_dict(),
-    }
+    work = {"iteration": iteration, "digest": run.digest, "settings": _plain_settings(run)}
     with atomic_path(run.checkpoint_path) as temporary:
         torch.save({**work, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, temporary)
         for age in range(run.keep_checkpoints - 1, 0, -1):
