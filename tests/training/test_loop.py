@@ -236,6 +236,50 @@ def test_a_bad_loss_in_the_first_step_saves_nothing(tmp_path):
     assert not run.checkpoint_path.exists() and not run.records_path.exists()
 
 
+class SpoiltGradient(torch.autograd.Function):
+    """The loss itself, with a gradient that is not finite."""
+
+    @staticmethod
+    def forward(context, loss, factor):
+        context.factor = factor
+        return loss.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * context.factor, None
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+@pytest.mark.parametrize("grad_clip", [None, 1.0])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_a_weight_changes(tmp_path, factor, grad_clip):
+    run, model = run_in(tmp_path), nn.Linear(3, 1)
+    before: list[torch.Tensor] = []
+
+    def step(batch: tuple[int, torch.Tensor], iteration: int) -> StepResult:
+        before[:] = [p.detach().clone() for p in model.parameters()]
+        loss = model(batch[1]).square().mean()
+        return StepResult({"fit": SpoiltGradient.apply(loss, factor) if iteration == 2 else loss}, {})
+
+    with pytest.raises(WsvisError) as caught:
+        train(
+            run,
+            model,
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            lambda i: 1.0,
+            iterations=5,
+            make_batch=make_batch,
+            step=step,
+            describe_batch=lambda batch: f"video {batch[0]}, frame 0",
+            grad_clip=grad_clip,
+        )
+    assert str(caught.value) == (
+        "toy: the norm of the gradient is not finite at iteration 2; batch: video 2, frame 0. "
+        f"Lower the learning rate; the last checkpoint is {run.checkpoint_path}"
+    )
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    assert load_tensors(run.checkpoint_path)["iteration"] == 2 and len(records(run)) == 2
+
+
 def test_gradients_are_clipped_to_the_largest_norm(tmp_path):
     """SGD's first step without momentum buffer or decay moves the weights by lr · gradient."""
     before = [p.detach().clone() for p in new_model().parameters()]

@@ -62,8 +62,9 @@ def train(
     """Train `model` in place for `iterations` steps, from the last checkpoint if there is a fitting one.
 
     make_batch(i) is a pure function of i. step(batch, i) gives the losses. describe_batch names the batch's videos for
-    the error when a loss is not finite (WsvisError; nothing is saved then). An interrupted run that is started again
-    ends with the same weights, bit for bit on a CPU with the same number of threads (sums on a GPU differ slightly).
+    the error when a loss or the norm of the gradient is not finite (WsvisError, before a weight changes; nothing is
+    saved then). An interrupted run that is started again ends with the same weights, bit for bit on a CPU with the same
+    number of threads (sums on a GPU differ slightly).
 
     SIGTERM: the step at hand is finished and a checkpoint written, then the process ends with exit code 143 (Stopped);
     a second SIGTERM ends it at once. In a thread other than the main one, signals are left alone.
@@ -89,8 +90,7 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             if total.requires_grad:
                 total.backward()
-                if grad_clip is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+                _clip_finite(model, grad_clip, done, describe_batch(batch), run)
                 optimizer.step()
             if _is_recorded(done, iterations):
                 _record(run, done, optimizer.param_groups[0]["lr"], total, result)
@@ -123,12 +123,28 @@ def _checked_sum(result: StepResult, iteration: int, batch: str, run: Run) -> Te
     total = torch.stack([loss.float() for loss in result.losses.values()]).sum()
     if not math.isfinite(total.item()):
         values = ", ".join(f"{name}={loss.item():.4g}" for name, loss in result.losses.items())
-        saved = f"the last checkpoint is {run.checkpoint_path}"
         raise WsvisError(
-            f"{run.name}: the loss is not finite at iteration {iteration} ({values}); batch: {batch}. "
-            f"Lower the learning rate; {saved if run.checkpoint_path.exists() else 'there is no checkpoint yet'}"
+            f"{run.name}: the loss is not finite at iteration {iteration} ({values}); batch: {batch}. {_advice(run)}"
         )
     return total
+
+
+def _clip_finite(model: nn.Module, largest: float | None, iteration: int, batch: str, run: Run) -> None:
+    """Scale the gradients down to norm `largest`; WsvisError when the norm is not finite."""
+    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    if not math.isfinite(norm.item()):
+        raise WsvisError(
+            f"{run.name}: the norm of the gradient is not finite at iteration {iteration}; batch: {batch}. "
+            f"{_advice(run)}"
+        )
+    if largest is not None:
+        nn.utils.clip_grads_with_norm_(model.parameters(), largest, norm)
+
+
+def _advice(run: Run) -> str:
+    path = run.checkpoint_path
+    saved = f"the last checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
+    return f"Lower the learning rate; {saved}"
 
 
 def _is_recorded(iteration: int, iterations: int) -> bool:
