@@ -374,3 +374,69 @@ def test_a_run_s_digest_covers_the_settings_only(tmp_path):
     run = run_in(tmp_path)
     assert replace(run, workers=3, checkpoint_seconds=9, folder=tmp_path).digest == run.digest
     assert replace(run, settings={"lr": 3}).digest != run.digest
+
+
+def fit_linear(run: Run, accumulate: int, batches, *, breaks_at: int = -1, spoil_at: int = -1) -> nn.Module:
+    """A linear model (no batch norm) on means over the batches, breaking before batch `breaks_at`."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+
+    def step(batch: tuple[int, torch.Tensor], iteration: int) -> StepResult:
+        number, x = batch
+        assert number // accumulate == iteration
+        if number == breaks_at:
+            raise KilledError
+        loss = (model(x) - x @ TRUTH.T).square().mean()
+        return StepResult({"fit": loss / 0 if number == spoil_at else loss}, {"number": float(number)})
+
+    train(
+        run,
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
+        polynomial(ITERATIONS, 0.9),
+        iterations=ITERATIONS,
+        make_batch=batches,
+        step=step,
+        describe_batch=lambda batch: f"video {batch[0]}",
+        grad_clip=1.0,
+        accumulate=accumulate,
+    )
+    return model
+
+
+@pytest.mark.parametrize("accumulate", [2, 3])
+def test_accumulated_batches_equal_one_larger_batch(tmp_path, accumulate):
+    def large(iteration: int) -> tuple[int, torch.Tensor]:
+        parts = range(iteration * accumulate, (iteration + 1) * accumulate)
+        return iteration, torch.cat([make_batch(part)[1] for part in parts])
+
+    one, many = run_in(tmp_path / "one"), run_in(tmp_path / "many")
+    expected, found = fit_linear(one, 1, large), fit_linear(many, accumulate, make_batch)
+    for p, q in zip(found.parameters(), expected.parameters(), strict=True):
+        assert torch.allclose(p, q, rtol=0, atol=1e-6)
+    for a, b in zip(records(many), records(one), strict=True):
+        assert a["iteration"] == b["iteration"] and a["lr"] == b["lr"]
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-6) and a["loss_fit"] == pytest.approx(a["loss"])
+        assert a["number"] == a["iteration"] * accumulate + (accumulate - 1) / 2
+
+
+@pytest.mark.parametrize("breaks_at", [0, 1, 13, 14])
+def test_killed_between_accumulated_batches_equals_uninterrupted(tmp_path, breaks_at):
+    whole, run = run_in(tmp_path / "whole"), run_in(tmp_path / "killed")
+    expected = fit_linear(whole, 3, make_batch)
+    with pytest.raises(KilledError):
+        fit_linear(run, 3, make_batch, breaks_at=breaks_at)
+    assert_same_weights(fit_linear(run, 3, make_batch), expected)
+    assert run.records_path.read_bytes() == whole.records_path.read_bytes()
+
+
+def test_a_bad_loss_in_an_accumulated_step_names_its_batch(tmp_path):
+    run = run_in(tmp_path)
+    with pytest.raises(WsvisError, match=r"the loss is not finite at iteration 4 \(fit=inf\); batch: video 13\. "):
+        fit_linear(run, 3, make_batch, spoil_at=13)
+    assert load_tensors(run.checkpoint_path)["iteration"] == 4
+
+
+def test_a_step_needs_a_batch(tmp_path):
+    with pytest.raises(ValueError, match="^accumulate is 0; a step needs at least one batch$"):
+        fit_linear(run_in(tmp_path), 0, make_batch)

@@ -58,6 +58,7 @@ def train(
     step: Callable[[Any, int], StepResult],
     describe_batch: Callable[[Any], str],
     grad_clip: float | None = None,
+    accumulate: int = 1,
 ) -> None:
     """Train `model` in place for `iterations` steps, from the last checkpoint if there is a fitting one.
 
@@ -66,35 +67,42 @@ def train(
     saved then). An interrupted run that is started again ends with the same weights, bit for bit on a CPU with the same
     number of threads (sums on a GPU differ slightly).
 
+    accumulate: k batches per step, k·i … k·i + k - 1 of make_batch, each with 1/k of its losses; for losses that are
+    means this equals a batch k times as large (batch norm aside). Iterations, schedule and records count steps.
+
     SIGTERM: the step at hand is finished and a checkpoint written, then the process ends with exit code 143 (Stopped);
     a second SIGTERM ends it at once. In a thread other than the main one, signals are left alone.
     """
+    if accumulate < 1:
+        raise ValueError(f"accumulate is {accumulate}; a step needs at least one batch")
     base_rates = [group["lr"] for group in optimizer.param_groups]
     with noticed_sigterm() as stop:
         start = done = saved = resume(run, model, optimizer)
         _cut_records(run.records_path, start)
         progress = Progress(run.name, total=iterations, unit="step", start=start)
-        batches = iter(_loader(run, make_batch, range(start, iterations)))
+        batches = iter(_loader(run, make_batch, range(start * accumulate, iterations * accumulate)))
         began = last_checkpoint = time.monotonic()
         waited = 0.0
         model.train()
         while done < iterations and not stop.received:
-            asked = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - asked
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * schedule(done)
-            seed_torch(run.seed, run.name, done)
-            result = step(batch, done)
-            total = _checked_sum(result, done, describe_batch(batch), run)
             optimizer.zero_grad(set_to_none=True)
-            if total.requires_grad:
-                total.backward()
-                _clip_finite(model, grad_clip, done, describe_batch(batch), run)
+            parts, names = [], []
+            for index in range(done * accumulate, (done + 1) * accumulate):
+                asked = time.monotonic()
+                batch = next(batches)
+                waited += time.monotonic() - asked
+                seed_torch(run.seed, run.name, index)
+                parts.append(_add_gradients(step(batch, done), accumulate, done, describe_batch(batch), run))
+                names.append(describe_batch(batch))
+            if any(p.grad is not None for p in model.parameters()):
+                _clip_finite(model, grad_clip, done, "; ".join(names), run)
                 optimizer.step()
+            result, total = _mean(parts)
             if _is_recorded(done, iterations):
                 _record(run, done, optimizer.param_groups[0]["lr"], total, result)
-            progress.advance(f"loss {total.item():.4f}")
+            progress.advance(f"loss {total:.4f}")
             done += 1
             if time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
                 save_checkpoint(run, done, model, optimizer)
@@ -117,6 +125,25 @@ def _loader(run: Run, make_batch: Callable[[int], Any], sampler: range) -> DataL
         pin_memory=run.device.type == "cuda",
         worker_init_fn=leave_sigterm_to_the_trainer,
     )
+
+
+def _add_gradients(
+    result: StepResult, accumulate: int, iteration: int, batch: str, run: Run
+) -> tuple[StepResult, float]:
+    """Add the gradients of 1/accumulate of the losses; → the result without its graph, and the sum of the losses."""
+    total = _checked_sum(result, iteration, batch, run)
+    if total.requires_grad:
+        (total / accumulate).backward()
+    losses = {name: loss.detach() for name, loss in result.losses.items()}
+    return StepResult(losses, result.scalars), total.item()
+
+
+def _mean(parts: list[tuple[StepResult, float]]) -> tuple[StepResult, float]:
+    """Losses, scalars and their total, as means over the batches of a step; each batch has the same names."""
+    results = [result for result, _ in parts]
+    losses = {name: torch.stack([result.losses[name] for result in results]).mean() for name in results[0].losses}
+    scalars = {name: sum(result.scalars[name] for result in results) / len(parts) for name in results[0].scalars}
+    return StepResult(losses, scalars), sum(total for _, total in parts) / len(parts)
 
 
 def _checked_sum(result: StepResult, iteration: int, batch: str, run: Run) -> Tensor:
@@ -152,9 +179,9 @@ def _is_recorded(iteration: int, iterations: int) -> bool:
     return iteration % max(iterations // RECORDS_PER_RUN, 1) == 0 or iteration == iterations - 1
 
 
-def _record(run: Run, iteration: int, lr: float, total: Tensor, result: StepResult) -> None:
+def _record(run: Run, iteration: int, lr: float, total: float, result: StepResult) -> None:
     """Append one line of scalars."""
-    record = {"iteration": iteration, "lr": lr, "loss": total.item()}
+    record = {"iteration": iteration, "lr": lr, "loss": total}
     record |= {
         f"loss_{name.removeprefix('loss_')}": loss.item() for name, loss in result.losses.items()
     } | result.scalars
