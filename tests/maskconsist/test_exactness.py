@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from wsvis_core.maskconsist import TransferSettings, transfer_labels
-from wsvis_core.maskconsist.assignment import TransferredLabels, assign_labels, limit_growth
+from wsvis_core.maskconsist.assignment import TransferredLabels, assign_labels, limit_growth, require_target_agreement
 from wsvis_core.maskconsist.combine import combine_labels
 from wsvis_core.maskconsist.inter_frame import match_by_class, match_frames
 from wsvis_core.maskconsist.intra_frame import expand_predictions
@@ -218,3 +218,24 @@ def test_each_setting_alone_follows_the_reference_and_changes_some_target(slow, 
         plain, other = (transfer_labels(**scene, settings=chosen)[:2] for chosen in (PAPER, options))
         changed |= any(not torch.equal(a.masks, b.masks) for a, b in zip(plain, other, strict=True))
     assert changed
+
+
+def test_a_score_of_exactly_the_minimum_takes_part(golden, rectangles):
+    golden["predictions_s"] = rectangles([[5, 0, 15, 10]], scores=[0.5])
+    for minimum, arrived in ((0.5, 1), (0.51, 0)):
+        options = replace(PAPER, min_candidate_score=minimum)
+        assert len(transfer_labels(**golden, settings=options)[1]) == arrived
+
+
+def test_a_box_overlap_of_exactly_the_gate_is_no_agreement(rectangles):
+    new = TransferredLabels(rectangles([[0, 0, 10, 10]]), torch.ones(1))
+    half = rectangles([[0, 0, 10, 5]])
+    assert len(require_target_agreement(new, half)) == 0
+    assert len(require_target_agreement(new, half, gate_box_iou=0.49)) == 1
+
+
+@pytest.mark.parametrize(("class_aware", "arrived"), [(True, 1), (False, 0)])
+def test_filling_only_asks_other_classes_when_suppression_does(golden, rectangles, class_aware, arrived):
+    golden["labels_s"] = rectangles([[5, 0, 15, 9]], classes=[1])
+    options = replace(PAPER, iom_nms=False, fill_only=True, class_aware_iom=class_aware)
+    assert len(transfer_labels(**golden, settings=options)[1]) == 1 + arrived

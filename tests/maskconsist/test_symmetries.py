@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wsvis_core.instances import InstanceSet
 from wsvis_core.maskconsist import TransferSettings, transfer_labels
+from wsvis_core.segmentation.augment import FramePair, flip_pair, resize_pair
 
 PAPER = TransferSettings()
 LABELS_FIRST = TransferSettings(label_priority="labels_first", fill_only=True)
@@ -91,6 +92,42 @@ def test_classes_are_only_names(random_scene, seed):
         return InstanceSet(value.masks, value.boxes_xyxy, 7 - 3 * value.classes, value.scores)
 
     assert_same_after(rename, random_scene(seed), PAPER)
+
+
+def augmented(scene, change):
+    """The scene after a change of its two frame pairs: labels with flows, and predictions as if they were labels."""
+    frames = torch.zeros(2, 3, *scene["labels_t"].size)
+    flows = scene["flow_st"], scene["flow_ts"]
+    labels = change(FramePair(frames, (scene["labels_t"], scene["labels_s"]), *flows))
+    found = change(FramePair(frames, (scene["predictions_t"], scene["predictions_s"]), *flows))
+    return {
+        "predictions_t": found.labels[0],
+        "labels_t": labels.labels[0],
+        "predictions_s": found.labels[1],
+        "labels_s": labels.labels[1],
+        "flow_st": labels.flow_st,
+        "flow_ts": labels.flow_ts,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (flip_pair, lambda masks: masks.flip(-1)),
+        (
+            lambda pair: resize_pair(pair, (40, 120)),
+            lambda masks: masks.repeat_interleave(2, 1).repeat_interleave(3, 2),
+        ),
+    ],
+    ids=["mirrored", "2 times higher, 3 times wider"],
+)
+def test_the_training_augmentations_do_to_the_targets_what_they_do_to_the_frames(golden, rectangles, change, expected):
+    """§3.9: frames, labels and both flows together; the object moves by whole pixels before and after."""
+    golden["labels_s"] = rectangles([[5, 0, 15, 4], [25, 10, 33, 17]], classes=[0, 2])
+    plain = transfer_labels(**golden, settings=PAPER)
+    changed = transfer_labels(**augmented(golden, change), settings=PAPER)
+    for before, after in zip(plain[:2], changed[:2], strict=True):
+        assert torch.equal(expected(before.masks), after.masks) and torch.equal(before.classes, after.classes)
 
 
 def moving_object(rectangles, translation, dx, dy):

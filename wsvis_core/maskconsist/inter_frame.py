@@ -73,8 +73,7 @@ def carry_masks(masks: Tensor, flow: Tensor) -> Tensor:
     """
     if len(masks) == 0:
         return masks
-    finite = torch.isfinite(flow).all(dim=0)
-    return (backward_warp(masks[None].float(), flow[None].float())[0] >= HALF) & finite
+    return backward_warp(masks[None].float(), flow[None].float())[0] >= HALF
 
 
 def matching_edges(source_masks: Tensor, target_masks: Tensor, *, stride: int = 1) -> Tensor:
