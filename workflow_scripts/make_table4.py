@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from wsvis_core.visualization.tables import write_table_plot
-
 from wsvis_core.evaluation.tables import write_table4
 from wsvis_core.job import job
+from wsvis_core.visualization.tables import write_table_plot
 
 labellers = snakemake.params.labellers
 paths = [Path(path) for path in snakemake.input.metrics]
