@@ -79,19 +79,17 @@ class MaskConsistStep(nn.Module):
                 "t0, s0, t1, s1, …"
             )
         predictions = self.segmenter.predict(state)
-        usable = [a and _finite(b) for a, b in zip(state.finite(), predictions, strict=True)]
+        usable = state.finite()
         targets, counts = list(labels), TransferDiagnostics()
-        # Autocast would run the overlap products in half precision, which cannot hold mask areas.
-        with torch.autocast(state.objectness[0].device.type, enabled=False):
-            for pair, (flow_st, flow_ts) in enumerate(flows):
-                t, s = 2 * pair, 2 * pair + 1
-                if not (usable[t] and usable[s]):
-                    counts += TransferDiagnostics(pairs=1, skipped_pairs=1)
-                    continue
-                targets[t], targets[s], seen = transfer_labels(
-                    predictions[t], labels[t], predictions[s], labels[s], flow_st, flow_ts, settings
-                )
-                counts += seen
+        for pair, (flow_st, flow_ts) in enumerate(flows):
+            t, s = 2 * pair, 2 * pair + 1
+            if not (usable[t] and usable[s]):
+                counts += TransferDiagnostics(pairs=1, skipped_pairs=1)
+                continue
+            targets[t], targets[s], seen = transfer_labels(
+                predictions[t], labels[t], predictions[s], labels[s], flow_st, flow_ts, settings
+            )
+            counts += seen
         return targets, counts
 
     def _losses(self, state: DetectorState, targets: list[InstanceSet]) -> dict[str, Tensor]:
@@ -105,7 +103,3 @@ class MaskConsistStep(nn.Module):
     def _zero(self) -> Tensor:
         """0 with a gradient of 0 for every trainable parameter, as distributed training wants."""
         return torch.stack([p.sum() * 0 for p in self.segmenter.parameters() if p.requires_grad]).sum()
-
-
-def _finite(instances: InstanceSet) -> bool:
-    return bool(torch.isfinite(instances.boxes_xyxy).all() and torch.isfinite(instances.scores).all())
