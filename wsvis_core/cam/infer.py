@@ -132,6 +132,12 @@ class CamReader:
         height, width = self._shards.columns(video_id)["size"][()]
         return int(height), int(width)
 
+    def keys(self, video_id: int, index: int) -> np.ndarray:
+        """The classes (K,) of one frame, without reading its maps."""
+        columns = self._shards.columns(video_id)
+        first, last = (int(v) for v in columns["frame_starts"][index : index + 2])
+        return columns["keys"][first:last]
+
     def frame(self, video_id: int, index: int) -> FrameCams:
         """CAMs of one frame, float32."""
         columns = self._shards.columns(video_id)

@@ -61,8 +61,8 @@ def _frame_label_map(
     f_cam: FCamSettings,
 ) -> np.ndarray:
     size = cams.size(video.id)
-    frame_cams = cams.frame(video.id, index)
-    if len(frame_cams.keys) == 0:
+    keys = cams.keys(video.id, index)
+    if len(keys) == 0:
         return np.zeros(size, np.uint8)
     _, high_res = f_cams(cams, flow, video, index, f_cam)
     image = resize_image(dataset.read_frame(video, index), size)
@@ -80,7 +80,7 @@ def _frame_label_map(
         )
     return label_map(
         high_res,
-        torch.from_numpy(frame_cams.keys),
+        torch.from_numpy(keys),
         fg_threshold=settings.fg_threshold,
         bg_threshold=settings.bg_threshold,
         refine=refine,

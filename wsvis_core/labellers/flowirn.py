@@ -38,7 +38,7 @@ class FlowIrnLabeller:
     @torch.inference_mode()
     def produce(self, video: Video, index: int) -> InstanceSet:
         """Instances of one frame at its original size; empty for a frame without a class label."""
-        keys = self.cams.frame(video.id, index).keys
+        keys = self.cams.keys(video.id, index)
         if len(keys) == 0:
             return InstanceSet.empty(video.height, video.width)
         size = scaled_by(self.cams.size(video.id), self.irnet_scale)
