@@ -2,12 +2,13 @@
 
 import re
 import sys
+from dataclasses import asdict
 
 sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from wsvis_core.config import SECTIONS, Config
+from wsvis_core.config import SECTIONS, Config, TablesSettings
 from wsvis_core.datasets.sharding import shard_names
 from wsvis_core.errors import WsvisError
 from wsvis_core.locks import hold_run_lock
@@ -175,27 +176,44 @@ def label_maps_of(wildcards):
     return shards(LABEL_MAP_SHARD.replace("{labeller}", name), "train")(wildcards)
 
 
-def table_labellers(table):
-    """An input function: the labellers that a table compares, in the order of its rows."""
-
-    def names(wildcards):
-        try:
-            return list(CONFIG.table_variants(table, "labellers", wildcards.dataset))
-        except WsvisError as error:
-            raise WorkflowError(str(error)) from None
-
-    return names
+def rows_of_table(wildcards):
+    """The rows of a table, for the data set it is asked for."""
+    try:
+        return CONFIG.table_rows(wildcards.table, wildcards.dataset)
+    except WsvisError as error:
+        raise WorkflowError(str(error)) from None
 
 
-def table_metrics(table, pattern):
-    """An input function: `pattern` for every labeller of a table, and for each the data set and its replicates."""
+def table_rows(wildcards):
+    """The same as plain dicts, for `params`."""
+    return [asdict(row) for row in rows_of_table(wildcards)]
+
+
+def table_metrics(name):
+    """An input function: a file of metrics of every row of a table, and for each the data set and its replicates.
+
+    name: "quality" of the labels or the held-out masks, or "consistency" of the masks, which labels do not have.
+    """
 
     def paths(wildcards):
         datasets = [wildcards.dataset, *CONFIG.datasets[wildcards.dataset].replicates]
-        labellers = table_labellers(table)(wildcards)
-        return [pattern.format(dataset=name, labeller=labeller) for labeller in labellers for name in datasets]
+        rows = rows_of_table(wildcards)
+        patterns = [table_pattern(row, name) for row in rows]
+        return [
+            pattern.format(dataset=dataset, **asdict(row))
+            for row, pattern in zip(rows, patterns)
+            for dataset in datasets
+            if pattern is not None
+        ]
 
     return paths
+
+
+def table_pattern(row, name):
+    """Where the metrics of a row lie; None where there are none of that name."""
+    if row.segmenter is None:
+        return f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json" if name == "quality" else None
+    return f"{ROUND}/frame_metrics.json" if name == "quality" else f"{ROUND}/consistency_metrics.json"
 
 
 def report_tables(wildcards):

@@ -51,6 +51,31 @@ rule evaluate_frames:
         "../workflow_scripts/evaluate_frames.py"
 
 
+rule evaluate_consistency:
+    input:
+        dataset=DATASET,
+        predictions=shards(PREDICTION_SHARD, "val"),
+        flow=shards(FLOW_SHARD, "val"),
+    output:
+        metrics=f"{ROUND}/consistency_metrics.json",
+    log:
+        f"{LOGS}/evaluate_consistency/{{labeller}}/{{segmenter}}/round-{{round}}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_consistency/{{labeller}}/{{segmenter}}/round-{{round}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    params:
+        settings=settings_of("evaluate_consistency"),
+    message:
+        "Temporal consistency of {wildcards.segmenter}, round {wildcards.round}, on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/evaluate_consistency.py"
+
+
 rule evaluate_video:
     input:
         tracks=f"{ROUND}/{{tracker}}/tracks.json",

@@ -1,16 +1,19 @@
 """The paper's tables, over all replicates of a data set."""
 
 
-rule make_table4:
+rule make_table:
     input:
-        metrics=table_metrics("table4", f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json"),
+        quality=table_metrics("quality"),
+        consistency=table_metrics("consistency"),
     output:
-        table=f"{RESULTS}/tables/table4.csv",
-        plot=f"{RESULTS}/tables/table4.svg",
+        table=f"{RESULTS}/tables/{{table}}.csv",
+        plot=f"{RESULTS}/tables/{{table}}.svg",
     log:
-        f"{LOGS}/make_table4.log",
+        f"{LOGS}/make_table/{{table}}.log",
     benchmark:
-        f"{BENCHMARKS}/make_table4.tsv"
+        f"{BENCHMARKS}/make_table/{{table}}.tsv"
+    wildcard_constraints:
+        table=one_of(TablesSettings.model_fields),
     conda:
         "../envs/wsvis.yaml"
     threads: 1
@@ -18,9 +21,9 @@ rule make_table4:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=settings_of("make_table4"),
-        labellers=table_labellers("table4"),
+        settings=settings_of("make_table"),
+        rows=table_rows,
     message:
-        "Table 4 of {wildcards.dataset}: pseudo-labels of {params.labellers}"
+        "{wildcards.table} of {wildcards.dataset}"
     script:
-        "../workflow_scripts/make_table4.py"
+        "../workflow_scripts/make_table.py"

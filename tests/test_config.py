@@ -468,8 +468,54 @@ def test_the_default_table_need_not_fit_but_a_stated_one_must() -> None:
     raw = {"datasets": {"a": {"root": "x"}}}
     config = Config({**VARIANTS, **raw})
     with pytest.raises(WsvisError, match="data set 'a' asks for 'irn_fbound', which is not one of the labellers"):
-        config.table_variants("table4", "labellers", "a")
+        config.table_rows("table4", "a")
     with pytest.raises(WsvisError, match="data set 'a' asks for 'xyz', which is not one of the labellers"):
         Config({**VARIANTS, **raw, "tables": {"table4": ["xyz"]}})
     with pytest.raises(WsvisError, match="datasets.a: replicates: 'b' is not one of the datasets"):
         Config({**VARIANTS, "datasets": {"a": {"root": "x", "replicates": ["b"]}}})
+
+
+def test_rows_of_the_tables() -> None:
+    datasets = {"a": {"root": "x", "pipeline": {"labeller": "irn", "rounds": 0}}}
+    tables = {"table1": ["flowirn/maskrcnn", "irn/maskconsist@3"], "table5": ["maskrcnn", "maskconsist@0"]}
+    tables["table6"] = {"labellers": ["flowirn", "irn"]}
+    variants = {"labellers": {"irn": {}, "flowirn": {}}, "segmenters": {"maskrcnn": {}, "maskconsist": {}}}
+    config = Config({**VARIANTS, **variants, "datasets": datasets, "tables": tables})
+
+    def rows(table: str) -> list[str]:
+        return [str(row) for row in config.table_rows(table, "a")]
+
+    assert rows("table1") == ["flowirn/maskrcnn", "irn/maskconsist@3"]
+    assert rows("table5") == ["irn/maskrcnn", "irn/maskconsist"]
+    assert rows("table6") == ["flowirn/maskrcnn", "flowirn/maskconsist", "irn/maskrcnn", "irn/maskconsist"]
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        (
+            {"table1": ["maskrcnn"]},
+            "mine.yaml: tables.table1 of data set 'a': 'maskrcnn' must be 'labeller/segmenter', or "
+            "'labeller/segmenter@round' for a round of self-training from 0 to 9, such as 'flowirn/maskconsist@1'",
+        ),
+        (
+            {"table5": ["maskrcnn@x"]},
+            "mine.yaml: tables.table5 of data set 'a': 'maskrcnn@x' must be 'segmenter', or "
+            "'segmenter@round' for a round of self-training from 0 to 9, such as 'maskconsist@1'",
+        ),
+        (
+            {"table5": ["maskrcnn", "maskrcnn@0"]},
+            "mine.yaml: tables.table5 of data set 'a' has flowirn/maskrcnn twice; name it once",
+        ),
+        (
+            {"table6": {"segmenters": ["maskrcn"]}},
+            "mine.yaml: data set 'a' asks for 'maskrcn', which is not one of the segmenters (maskrcnn, maskconsist); "
+            "did you mean 'maskrcnn'?",
+        ),
+    ],
+)
+def test_a_row_that_does_not_exist_is_named(tables, message) -> None:
+    variants = {"labellers": {"irn": {}, "flowirn": {}}, "segmenters": {"maskrcnn": {}, "maskconsist": {}}}
+    with pytest.raises(WsvisError) as caught:
+        Config({**VARIANTS, **variants, "datasets": {"a": {"root": "x"}}, "tables": tables}, source="mine.yaml")
+    assert str(caught.value) == message

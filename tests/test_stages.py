@@ -74,6 +74,7 @@ def changed(path: str, value: object) -> set[str]:
         ("self_training.score_threshold", 0.7, {"train_maskconsist maskconsist 1"}),
         ("datasets.demo.prediction.max_detections", 9, {"predict_masks maskconsist"}),
         ("evaluation.instance_count_thresholds", [0.3], {"evaluate_pseudo_labels", "evaluate_frames"}),
+        ("evaluation.consistency_thresholds", [0.3], {"evaluate_consistency"}),
         ("report.videos", 2, {"make_report"}),
         ("pipeline.rounds", 0, set()),
         ("datasets.demo.synthetic.num_videos", 20, {"generate_dataset"}),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from wsvis_core.config import SECTIONS, DatasetSettings, Section, ShardSettings, SplitSettings
+from wsvis_core.config import SECTIONS, DatasetSettings, Section, ShardSettings, SplitSettings, Table6Settings
 
 HEADER = """# Settings
 
@@ -24,6 +24,7 @@ def settings_markdown() -> str:
         "datasets.<name>.split": SplitSettings,
         "datasets.<name>.shards": ShardSettings,
         **SECTIONS,
+        "tables.table6": Table6Settings,
     }
     return HEADER + "".join(_section(name, model) for name, model in blocks.items())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -302,6 +303,9 @@ class EvaluationSettings(Section):
     selection_share: float = Field(
         0.1, ge=0, lt=1, description="of the training videos: options are chosen on these, tables leave them out (§7.6)"
     )
+    consistency_thresholds: tuple[Fraction, ...] = Field(
+        (0.05, 0.5), min_length=1, description="least scores of the predictions TC takes as truth; the first is `TC`"
+    )
 
 
 class ReportSettings(Section):
@@ -309,15 +313,44 @@ class ReportSettings(Section):
 
     videos: int = Field(6, ge=0, description="held-out videos shown")
     frames_per_video: Count = 5
-    tables: tuple[Literal["table4"], ...] = Field((), description="tables shown; their runs are made for the report")
+    tables: tuple[Literal["table1", "table4", "table5", "table6"], ...] = Field(
+        (), description="tables shown; their runs are made for the report"
+    )
+
+
+class Table6Settings(Section):
+    """Every labeller with every segmenter."""
+
+    labellers: tuple[str, ...] = Field(("irn", "flowirn"), min_length=1, description="whose labels are learnt from")
+    segmenters: tuple[str, ...] = Field(
+        ("maskrcnn", "maskconsist"), min_length=1, description="for each labeller; gains are over the first"
+    )
 
 
 class TablesSettings(Section):
     """Which variants the paper's tables compare, in the order of their rows."""
 
+    table1: tuple[str, ...] = Field(
+        ("irn/maskrcnn", "flowirn/maskconsist", "flowirn/maskconsist@1"),
+        min_length=1,
+        description="labeller/segmenter, or labeller/segmenter@round of self-training; gains are over the first",
+    )
     table4: tuple[str, ...] = Field(
         ("irn", "irn_fbound", "irn_fcam", "flowirn"), min_length=1, description="labellers; gains are over the first"
     )
+    table5: tuple[str, ...] = Field(
+        (
+            "maskrcnn",
+            "maskconsist_no_intra",
+            "maskconsist_no_inter",
+            "maskconsist_no_iom",
+            "maskconsist",
+            "maskconsist@1",
+        ),
+        min_length=1,
+        description="segmenters on the pipeline's labels, or segmenter@round; gains are over the first",
+    )
+    table6: Table6Settings = Table6Settings()
 
 
 class PipelineSettings(Section):
@@ -355,6 +388,22 @@ LABELLER_SECTIONS = ("f_cam", "label_maps", "flowirn", "f_bound", "pseudo_labels
 # Folders that stages make beside those named after variants.
 FOLDER_NAMES = {"dataset", "flow", "cam", "label_maps", "pseudo_labels", "predictions", "training", "tables"}
 TOP_LEVEL = ("seed", "datasets", "flows", "labellers", "segmenters", "trackers", *SECTIONS)
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row of a table: the labels of a labeller, or a segmenter that learnt from them, after self-training rounds.
+
+    segmenter: None for the labels themselves · round: 0 is the segmenter that learns from the labels.
+    """
+
+    labeller: str
+    segmenter: str | None = None
+    round: int = 0
+
+    def __str__(self) -> str:
+        rounds = f"@{self.round}" if self.round else ""
+        return self.labeller if self.segmenter is None else f"{self.labeller}/{self.segmenter}{rounds}"
 
 
 class Config:
@@ -413,9 +462,10 @@ class Config:
             self._require(pipeline.tracker, "trackers", dataset)
             for labeller in (pipeline.labeller, *pipeline.compare_labellers):
                 self._require(labeller, "labellers", dataset)
-            # The default names labellers that a configuration of one's own need not have.
-            if self._raw.get("tables") or (self._raw["datasets"][dataset] or {}).get("tables"):
-                self.table_variants("table4", "labellers", dataset)
+            # The defaults name variants that a configuration of one's own need not have.
+            blocks = (self._raw.get("tables"), (self._raw["datasets"][dataset] or {}).get("tables"))
+            for table in sorted({name for block in blocks for name in block or ()}):
+                self.table_rows(table, dataset)
             for other in self.datasets[dataset].replicates:
                 if other not in self.datasets:
                     raise WsvisError(
@@ -431,12 +481,37 @@ class Config:
                 f"{group} ({', '.join(names)}){_nearest(name, names)}"
             )
 
-    def table_variants(self, table: str, group: str, dataset: str) -> tuple[str, ...]:
-        """The variants a table compares; raises WsvisError naming one that the configuration does not have."""
-        names = getattr(self.section("tables", dataset), table)
-        for name in names:
-            self._require(name, group, dataset)
-        return names
+    def table_rows(self, table: str, dataset: str) -> list[TableRow]:
+        """The rows of a table; raises WsvisError naming a variant the configuration lacks, or an entry given twice."""
+        named = getattr(self.section("tables", dataset), table)
+        if table == "table6":
+            rows = [TableRow(labeller, name) for labeller in named.labellers for name in named.segmenters]
+        elif table == "table4":
+            rows = [TableRow(labeller) for labeller in named]
+        else:
+            labeller = self.section("pipeline", dataset).labeller if table == "table5" else None
+            rows = [self._table_row(entry, table, dataset, labeller) for entry in named]
+        for number, row in enumerate(rows):
+            self._require(row.labeller, "labellers", dataset)
+            if row.segmenter is not None:
+                self._require(row.segmenter, "segmenters", dataset)
+            if row in rows[:number]:
+                raise WsvisError(
+                    f"{self._source}: tables.{table} of data set '{dataset}' has {row} twice; name it once"
+                )
+        return rows
+
+    def _table_row(self, entry: str, table: str, dataset: str, labeller: str | None) -> TableRow:
+        """The row of "segmenter@round", or of "labeller/segmenter@round" where the table has no labeller of its own."""
+        found = re.fullmatch(r"(?:([^/@]+)/)?([^/@]+)(?:@([0-9]))?", entry)
+        if found is None or (found[1] is None) == (labeller is None):
+            form = "labeller/segmenter" if labeller is None else "segmenter"
+            raise WsvisError(
+                f"{self._source}: tables.{table} of data set '{dataset}': '{entry}' must be '{form}', or "
+                f"'{form}@round' for a round of self-training from 0 to 9, such as "
+                f"'{'flowirn/' if labeller is None else ''}maskconsist@1'"
+            )
+        return TableRow(labeller or found[1], found[2], int(found[3] or 0))
 
     def _labeller_overrides(self, name: str) -> dict[str, dict[str, Any]]:
         where = f"labellers.{name}"

@@ -39,10 +39,15 @@ STAGES = {
     "train_maskconsist": Stage(2, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(1, ("maskconsist", "prediction")),
     "track_instances": Stage(1, ("tracking",)),
-    "evaluate_pseudo_labels": Stage(2, ("evaluation",)),
-    "evaluate_frames": Stage(1, ("evaluation",), without=("evaluation.selection_share",)),
+    "evaluate_pseudo_labels": Stage(2, ("evaluation",), without=("evaluation.consistency_thresholds",)),
+    "evaluate_frames": Stage(
+        1, ("evaluation",), without=("evaluation.selection_share", "evaluation.consistency_thresholds")
+    ),
+    "evaluate_consistency": Stage(
+        1, ("evaluation",), without=("evaluation.selection_share", "evaluation.instance_count_thresholds")
+    ),
     "evaluate_video": Stage(1, ()),
-    "make_table4": Stage(1, ()),
+    "make_table": Stage(1, ()),
     "make_report": Stage(2, ("report",)),
 }
 # Keys of a data set's block that leave the prepared data set as it is.

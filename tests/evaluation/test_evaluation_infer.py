@@ -4,11 +4,20 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from wsvis_core.config import EvaluationSettings, TrackingSettings
 from wsvis_core.datasets.splits import selection_videos
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.infer import frame_predictions, score_frames, score_pseudo_labels, score_tracks
+from wsvis_core.evaluation.infer import (
+    frame_predictions,
+    score_consistency,
+    score_frames,
+    score_pseudo_labels,
+    score_tracks,
+)
+from wsvis_core.flow.infer import KIND as FLOW_KIND
+from wsvis_core.instances import InstanceSet
 from wsvis_core.storage.instance_shards import KIND, EncodedInstances, open_instances, to_columns
 from wsvis_core.storage.shards import write_shard
 from wsvis_core.tracking.infer import track_instances
@@ -82,6 +91,69 @@ def test_no_predictions_score_zero(dataset, perfect, prepared, tmp_path):
 def test_every_frame_of_the_split_is_asked_for_once(dataset, perfect):
     places = [(video_id, index) for video_id, index, _ in frame_predictions(dataset, "val", [perfect])]
     assert places == [(video.id, t) for video in dataset.videos for t in range(len(video))]
+
+
+def consistency(dataset, shard, flow, tmp_path, **settings) -> dict:
+    output = tmp_path / "consistency.json"
+    score_consistency(dataset, [shard], [flow], EvaluationSettings(**settings), output)
+    return json.loads(output.read_text())
+
+
+def moving_square(dataset, folder, *, step: int, far: tuple[int, ...] = ()):
+    """(predictions, flow): a square of class 0 that moves `step` pixels to the right with every frame, and its flow.
+
+    far: videos in which no two frames are close enough in time.
+    """
+
+    def predictions(video):
+        masks = np.zeros((len(video), 1, video.height, video.width), bool)
+        for t in range(len(video)):
+            masks[t, 0, 10:22, 8 + step * t : 20 + step * t] = True
+        frames = [InstanceSet.from_masks(torch.from_numpy(m), torch.zeros(1, dtype=torch.int64)) for m in masks]
+        return to_columns([EncodedInstances.encode(frame) for frame in frames])
+
+    def flow(video):
+        field = np.zeros((len(video) - 1, 2, video.height, video.width), np.float16)
+        field[:, 0] = -step
+        return {"backward": field, "pair_valid": np.full(len(video) - 1, video.id not in far)}
+
+    paths = (folder / f"square{step}{far}.h5", folder / f"flow{step}{far}.h5")
+    for path, kind, columns in zip(paths, (KIND, FLOW_KIND), (predictions, flow), strict=True):
+        write_shard(path, kind=kind, videos=dataset.videos, make_columns=columns, settings={})
+    return paths
+
+
+def test_masks_that_move_with_the_flow_are_consistent_and_pairs_are_counted(dataset, tmp_path):
+    found = consistency(dataset, *moving_square(dataset, tmp_path, step=4), tmp_path)
+    pairs = sum(len(video) - 1 for video in dataset.videos)
+    assert found["TC"] == found["AP50"] == pytest.approx(1) and found["pairs"] == pairs > 0
+    assert found["TC_by_threshold"] == pytest.approx({"0.05": 1, "0.5": 1}) and found["left_out_pairs"] == 0
+    # Masks stand still while the flow says that they move by half their width.
+    still, _ = moving_square(dataset, tmp_path, step=0)
+    _, fast = moving_square(dataset, tmp_path, step=8)
+    assert consistency(dataset, still, fast, tmp_path)["TC"] == 0
+
+
+def test_pairs_too_far_apart_are_left_out_and_counted(dataset, tmp_path):
+    long = dataset.videos[0]
+    found = consistency(dataset, *moving_square(dataset, tmp_path, step=4, far=(long.id,)), tmp_path)
+    assert found["left_out_pairs"] == len(long) - 1 > 0
+    assert found["pairs"] == sum(len(video) - 1 for video in dataset.videos[1:])
+    nothing = moving_square(dataset, tmp_path, step=4, far=tuple(video.id for video in dataset.videos))
+    found = consistency(dataset, *nothing, tmp_path)
+    assert found["TC"] == -1 and found["pairs"] == 0
+
+
+def test_predictions_below_the_threshold_are_no_truth(dataset, perfect, flow_shard, tmp_path):
+    def doubtful(frame: EncodedInstances) -> EncodedInstances:
+        scores = np.full(len(frame), 0.3, np.float32)
+        return EncodedInstances(frame.size, frame.rles, frame.classes, scores, frame.boxes_xyxy)
+
+    shard = changed(perfect, dataset, tmp_path, doubtful)
+    found = consistency(dataset, shard, flow_shard, tmp_path, consistency_thresholds=(0.5, 0.2))
+    assert found["TC"] == found["TC_by_threshold"]["0.5"] == -1 and found["TC_by_threshold"]["0.2"] > 0.3
+    empty = changed(perfect, dataset, tmp_path, lambda frame: EncodedInstances.empty(frame.size))
+    assert consistency(dataset, empty, flow_shard, tmp_path)["TC"] == -1
 
 
 def test_true_tracks_score_one(dataset, truth, prepared, tmp_path):

@@ -75,6 +75,38 @@ def test_what_a_table_lacks_is_not_drawn():
     assert table_charts("t", ResultTable(TABLE.head, ())) == [] == table_charts("t", ResultTable((), ()))
 
 
+MASKS = ResultTable(
+    tuple("segmenter AP50_mean gain_mean TC_mean TC_se TC_gain_mean gain_over paper_gain paper_TC".split()),
+    (
+        ("maskrcnn", "0.3", "0", "0.81", "0.01", "0", "maskrcnn", "0", "0.8043"),
+        ("maskconsist + self-training", "0.4", "0.1", "", "", "", "maskrcnn", "0.0457", ""),
+    ),
+)
+
+
+def test_consistency_is_a_fraction_with_a_chart_and_the_gain_says_over_what():
+    head, first, second = cells(table_html("table5", MASKS))
+    assert head == "segmenter|AP50|gain over maskrcnn|TC|TC gain|paper gain|paper TC".split("|")
+    assert first == ["maskrcnn", "30.0", "0.0", "81.0 ± 1.0", "0.0", "0.0", "80.4"]
+    assert second == ["maskconsist + self-training", "40.0", "+10.0", "–", "–", "+4.6", "–"]
+    assert table_html("table5", MASKS).count('class="bar"') == 3  # none under a gain
+    charts = table_charts("table5", MASKS)
+    assert [chart.title for chart in charts] == [
+        "AP50, mean ± standard error",
+        "gain over maskrcnn, mean ± standard error",
+        "TC, mean ± standard error",
+    ]
+    assert "+ self-training" in charts[0].svg and "maskconsist +" not in charts[0].svg  # two lines
+    unknown = ResultTable(MASKS.head, (("x", "0.1", "", "", "", "", "x", "", ""),))
+    assert len(table_charts("table5", unknown)) == 2
+
+
+def test_gains_over_different_rows_keep_their_column():
+    rows = (MASKS.rows[0], (*MASKS.rows[1][:6], "another", *MASKS.rows[1][7:]))
+    head, first, second = cells(table_html("table5", ResultTable(MASKS.head, rows)))
+    assert head[2] == "gain" and head[5] == "gain over" and (first[5], second[5]) == ("maskrcnn", "another")
+
+
 def places(svg: str, colour: str) -> list[float]:
     """Horizontal places of the markers of a colour."""
     return [float(x) for x in re.findall(rf'<use [^>]*x="([\d.]+)"[^>]*{re.escape(colour)}', svg)]
@@ -126,4 +158,5 @@ def test_what_is_wrong_with_a_table_is_said_at_once(tmp_path):
 def test_the_section_shows_every_table_and_says_what_is_empty():
     html = tables_section({"table4": TABLE, "table5": ResultTable(("a",), ())})
     assert "Table 4" in html and "Table 5 has no rows." in html and html.count("<svg") == 2
+    assert "no stage 2" in html and "the parts of MaskConsist" not in html
     assert tables_section({}) == '<p class="empty">No tables were made for this data set.</p>'

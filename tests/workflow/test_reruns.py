@@ -13,12 +13,12 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow-run")]
 TRACKING = {"track_instances": 1, "evaluate_video": 1, "publish_tracks": 1, "make_report": 1}
 SEGMENTATION = {"train_maskconsist": 2, "predict_masks": 4, "evaluate_frames": 2, **TRACKING}
 # Stages of one labeller; the report shows pseudo-labels of held-out videos of the pipeline's labeller only.
-FLOWIRN_LABELS = {"make_pseudo_labels": 3, "evaluate_pseudo_labels": 1, "make_table4": 1}
+FLOWIRN_LABELS = {"make_pseudo_labels": 3, "evaluate_pseudo_labels": 1, "make_table": 1}
 EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "report.frames_per_video": ({"datasets": {"tiny": {"report": {"frames_per_video": 3}}}}, {"make_report": 1}),
     "evaluation.instance_count_thresholds": (
         {"evaluation": {"instance_count_thresholds": [0.1]}},
-        {"evaluate_pseudo_labels": 2, "evaluate_frames": 2, "make_table4": 1, "make_report": 1},
+        {"evaluate_pseudo_labels": 2, "evaluate_frames": 2, "make_table": 1, "make_report": 1},
     ),
     "tracking.link_threshold": ({"tracking": {"link_threshold": 0.3}}, TRACKING),
     "self_training.score_threshold": (
@@ -32,7 +32,7 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "labellers.irn.flowirn.epochs": (
         {"labellers": {"irn": {"flowirn": {"epochs": 1}}}},
-        {"train_flowirn": 1, "make_pseudo_labels": 2, "evaluate_pseudo_labels": 1, "make_table4": 1, "make_report": 1},
+        {"train_flowirn": 1, "make_pseudo_labels": 2, "evaluate_pseudo_labels": 1, "make_table": 1, "make_report": 1},
     ),
     "seed": (
         {"seed": 1},
@@ -43,7 +43,7 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
             "train_flowirn": 2,
             "make_pseudo_labels": 5,
             "evaluate_pseudo_labels": 2,
-            "make_table4": 1,
+            "make_table": 1,
             **SEGMENTATION,
         },
     ),

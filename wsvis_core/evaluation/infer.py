@@ -9,11 +9,13 @@ from typing import Any
 from wsvis_core.config import EvaluationSettings
 from wsvis_core.datasets.splits import selection_videos
 from wsvis_core.datasets.video import VideoDataset
+from wsvis_core.evaluation.consistency import FlowPair, temporal_consistency
 from wsvis_core.evaluation.frames import FramePrediction, evaluate_frame_predictions
 from wsvis_core.evaluation.pseudo_labels import evaluate_pseudo_labels
 from wsvis_core.evaluation.video import evaluate_video_results
+from wsvis_core.flow.load import FlowReader
 from wsvis_core.storage.files import read_json, write_json
-from wsvis_core.storage.instance_shards import open_instances
+from wsvis_core.storage.instance_shards import InstanceReader, open_instances
 from wsvis_core.tracking.results import read_results
 
 MADE_BY = "rule prepare_dataset"
@@ -52,6 +54,46 @@ def score_pseudo_labels(
 
     parts = {"selection": score(selection), "rest": score(set(ids) - selection)}
     write_json(output, (score(set(ids)) or {}) | parts, indent=1)
+
+
+def score_consistency(
+    dataset: VideoDataset,
+    instances: Sequence[Path],
+    flow: Sequence[Path],
+    settings: EvaluationSettings,
+    output: Path,
+) -> None:
+    """Temporal consistency (§7.5) of predictions on the held-out videos, masks of t carried to t+1.
+
+    All keys of `temporal_consistency` with predictions of at least the first threshold as truth; TC_by_threshold: TC
+    with those of at least each threshold; left_out_pairs: neighbours too far apart in time for a flow between them.
+    """
+    category_ids = [category.id for category in dataset.categories]
+    predictions, flows = open_instances(instances), FlowReader(flow)
+    metrics = {
+        str(threshold): temporal_consistency(
+            neighbour_pairs(dataset, "val", predictions, flows), category_ids, truth_score_threshold=threshold
+        )
+        for threshold in settings.consistency_thresholds
+    }
+    first = metrics[str(settings.consistency_thresholds[0])]
+    left_out = sum(flows.pair_valid(video.id).count(False) for video in dataset.split("val"))
+    by_threshold = {threshold: found["TC"] for threshold, found in metrics.items()}
+    write_json(output, first | {"left_out_pairs": left_out, "TC_by_threshold": by_threshold}, indent=1)
+
+
+def neighbour_pairs(
+    dataset: VideoDataset, split: str, predictions: InstanceReader, flow: FlowReader
+) -> Iterator[FlowPair]:
+    """Neighbouring frames of every video of a split that are close enough in time, with the flow that brings t to t+1.
+
+    Paper silent: pairs that are too far apart for training (flow.max_index_gap) are too far apart here as well.
+    """
+    for video in dataset.split(split):
+        near = [t for t, valid in enumerate(flow.pair_valid(video.id)) if valid]
+        for t in near:
+            first, second = (predictions.frame(video.id, index) for index in (t, t + 1))
+            yield FlowPair(first, second, backward=flow.backward(video.id, t))
 
 
 def frame_predictions(dataset: VideoDataset, split: str, instances: Sequence[Path]) -> Iterator[FramePrediction]:

@@ -9,70 +9,163 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsvis_core.config import TableRow
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.files import atomic_path, read_json
 
-# AP50 of the paper's Table 4 on YouTube-VIS, in percent.
-PAPER_TABLE4 = {"irn": 25.42, "irn_fbound": 26.60, "irn_fcam": 27.47, "flowirn": 28.45}
-TABLE4_METRICS = ("AP50", "AP75", "mean_best_iou", "missed_share", "instances_per_frame")
-Row = dict[str, str]
+# The paper on YouTube-VIS, by row: AP and TC in percent. AP50 of labels: Table 4; AP50 of held-out frames: Tables 1, 5
+# and 6, which agree where they share a row; TC: Table 6; AP75 and instances per frame: in the paper's text.
+PAPER: dict[str, dict[str, float]] = {
+    "irn": {"AP50": 25.42},
+    "irn_fbound": {"AP50": 26.60},
+    "irn_fcam": {"AP50": 27.47},
+    "flowirn": {"AP50": 28.45},
+    "irn/maskrcnn": {"AP50": 29.64, "AP75": 9.47, "TC": 80.98, "instances_per_frame": 1.50},
+    "irn/maskconsist": {"AP50": 31.51, "TC": 82.04},
+    "flowirn/maskrcnn": {"AP50": 31.43, "TC": 80.43},
+    "flowirn/maskconsist_no_intra": {"AP50": 33.75},
+    "flowirn/maskconsist_no_inter": {"AP50": 31.08},
+    "flowirn/maskconsist_no_iom": {"AP50": 33.65},
+    "flowirn/maskconsist": {"AP50": 34.66, "AP75": 12.06, "TC": 84.36, "instances_per_frame": 1.81},
+    "flowirn/maskconsist@1": {"AP50": 36.00},
+}
+# Metrics whose difference to another row has columns of its own, and the name of that difference.
+GAINS = {"AP50": "gain", "TC": "TC_gain"}
+HEADINGS = {"table1": "labels / segmenter", "table4": "labeller", "table5": "segmenter", "table6": "labels / segmenter"}
+Values = Mapping[str, float | None]
+Cells = dict[str, str]
 
 
-def table4(metrics: Mapping[str, Sequence[dict[str, Any]]]) -> list[Row]:
-    """Rows of Table 4: pseudo-label quality of labellers, without the videos that options were chosen on (§7.2, §7.6).
+def table_lines(table: str, rows: Sequence[TableRow], runs: Sequence[Sequence[Values]]) -> list[Cells]:
+    """The lines of a table, cells by column; every line has the same columns.
 
-    metrics: labeller -> the metrics of `score_pseudo_labels` for every replicate, replicates in the same order. Each
-    row has `<metric>_mean` and `<metric>_se` for AP50, AP75, the two diagnostics (mean IoU of the best label of each
-    object; share of objects without one) and labels per frame; `gain` is the difference of AP50 to the first row,
-    replicate by replicate; `paper_AP50` and `paper_gain` are the paper's, 0..1. Unknown values are empty.
+    runs: for every row its metrics on every replicate, replicates in the same order; None is unknown. A line has
+    `<metric>_mean` and `<metric>_se` over the replicates for every metric of any row; `gain` (of AP50) and `TC_gain`:
+    differences to the row named in `gain_over`, replicate by replicate; `paper_<metric>` and `paper_gain`: the paper's,
+    as fractions too; `AP50_1` …: AP50 of each replicate. A cell is empty where a value of any replicate is unknown,
+    a standard error also with a single replicate.
     """
-    values = {name: [_values(one) for one in runs] for name, runs in metrics.items()}
-    first = next(iter(values))
-    return [_row(name, runs, values[first], PAPER_TABLE4.get(first)) for name, runs in values.items()]
+    metrics = list(dict.fromkeys(name for row in runs for run in row for name in run))
+    paper = list(dict.fromkeys(name for row in rows for name in PAPER.get(str(row), {})))
+    lines = []
+    for row, own in zip(rows, runs, strict=True):
+        base = base_row(table, rows, row)
+        line = {HEADINGS[table]: row_name(table, row), "replicates": str(len(own))}
+        for metric in metrics:
+            line |= _metric_cells(metric, own, runs[rows.index(base)])
+        line["gain_over"] = f"{base.segmenter}, same labels" if table == "table6" else row_name(table, base)
+        lines.append(line | _paper_cells(row, base, paper) | _single_values("AP50", own))
+    return lines
 
 
-def _values(metrics: dict[str, Any]) -> dict[str, float]:
+def row_name(table: str, row: TableRow) -> str:
+    """A row as it is called in a table; Table 5 has one labeller and leaves it out."""
+    if row.segmenter is None:
+        return row.labeller
+    name = row.segmenter if table == "table5" else f"{row.labeller} / {row.segmenter}"
+    rounds = "" if row.round < 2 else f" ×{row.round}"
+    return f"{name} + self-training{rounds}" if row.round else name
+
+
+def base_row(table: str, rows: Sequence[TableRow], row: TableRow) -> TableRow:
+    """The row that gains of `row` are over: the first, or in Table 6 the first with the same labels."""
+    return next(other for other in rows if other.labeller == row.labeller) if table == "table6" else rows[0]
+
+
+def label_values(metrics: Mapping[str, Any]) -> Values:
+    """Of pseudo-labels (`score_pseudo_labels`), without the videos that options were chosen on (§7.2, §7.6).
+
+    AP50, AP75, the two diagnostics (mean IoU of the best label of each object; share of objects without one) and
+    labels per frame.
+    """
     rest = metrics["rest"]
     if rest is None:
         raise WsvisError("no training video is left beside those of evaluation.selection_share; lower that share")
-    # Labels are exported without a threshold on their score, so every label counts.
-    per_frame = rest["predictions"] / max(rest["frames"], 1)
     return {
-        "AP50": rest["AP50"],
-        "AP75": rest["AP75"],
+        "AP50": _known(rest["AP50"]),
+        "AP75": _known(rest["AP75"]),
         "mean_best_iou": rest["diagnostics"]["mean_best_iou"],
         "missed_share": rest["diagnostics"]["missed_share"],
-        "instances_per_frame": per_frame,
+        # Labels are exported without a threshold on their score, so every label counts.
+        "instances_per_frame": rest["predictions"] / max(rest["frames"], 1),
     }
 
 
-def _row(name: str, runs: list[dict[str, float]], first: list[dict[str, float]], paper_first: float | None) -> Row:
-    row = {"labeller": name, "replicates": str(len(runs))}
-    for metric in TABLE4_METRICS:
-        row |= _mean_and_error(metric, [run[metric] for run in runs])
-        if metric == "AP50":
-            row |= _mean_and_error("gain", [a["AP50"] - b["AP50"] for a, b in zip(runs, first, strict=True)])
-    paper = PAPER_TABLE4.get(name)
-    row["paper_AP50"] = "" if paper is None else f"{paper / 100:.4f}"
-    row["paper_gain"] = "" if paper is None or paper_first is None else f"{(paper - paper_first) / 100:.4f}"
-    return row | {f"AP50_{number}": f"{run['AP50']:.4f}" for number, run in enumerate(runs, 1)}
+def mask_values(frames: Mapping[str, Any], consistency: Mapping[str, Any]) -> Values:
+    """Of a segmenter on held-out videos (`score_frames`, `score_consistency`).
+
+    AP50, AP75, TC, TC where only predictions with at least a higher score are taken as truth, and instances per frame
+    with at least each score that was counted.
+    """
+    values = {"AP50": _known(frames["AP50"]), "AP75": _known(frames["AP75"]), "TC": _known(consistency["TC"])}
+    others = list(consistency["TC_by_threshold"].items())[1:]
+    values |= {f"TC_at_{threshold}": _known(value) for threshold, value in others}
+    return values | {f"instances_at_{threshold}": value for threshold, value in frames["instances_per_frame"].items()}
 
 
-def _mean_and_error(name: str, values: Sequence[float]) -> Row:
-    """`<name>_mean` and `<name>_se`, the standard error of the mean; no error from a single value."""
-    mean = f"{statistics.fmean(values):.4f}"
-    error = "" if len(values) < 2 else f"{statistics.stdev(values) / math.sqrt(len(values)):.4f}"
-    return {f"{name}_mean": mean, f"{name}_se": error}
+def write_table(
+    table: str, rows: Sequence[TableRow], quality: Sequence[Path], consistency: Sequence[Path], output: Path
+) -> None:
+    """Write a table ("table1", "table4", …) as CSV.
 
-
-def write_table4(metrics: Mapping[str, Sequence[Path]], output: Path) -> None:
-    """Write Table 4 as CSV from the pseudo-label metrics of every labeller and replicate."""
-    read = {
-        name: [read_json(path, made_by="rule evaluate_pseudo_labels") for path in paths]
-        for name, paths in metrics.items()
-    }
-    rows = table4(read)
-    with atomic_path(output) as temporary, open(temporary, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+    quality: metrics of the labels or of the held-out frames, all replicates of the first row, then of the next;
+    consistency: the same for TC, empty for a table of labels.
+    """
+    each = len(quality) // len(rows)
+    if consistency:
+        found = [
+            mask_values(read_json(a, made_by="rule evaluate_frames"), read_json(b, made_by="rule evaluate_consistency"))
+            for a, b in zip(quality, consistency, strict=True)
+        ]
+    else:
+        found = [label_values(read_json(path, made_by="rule evaluate_pseudo_labels")) for path in quality]
+    lines = table_lines(table, rows, [found[i * each : (i + 1) * each] for i in range(len(rows))])
+    with atomic_path(output) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(lines[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(lines)
+
+
+def _known(value: float) -> float | None:
+    """None for −1, which stands for "nothing to measure against"."""
+    return None if value < 0 else value
+
+
+def _metric_cells(metric: str, own: Sequence[Values], base: Sequence[Values]) -> Cells:
+    """Mean and error of a metric, and of what it gains over the base row where that is of interest."""
+    mine, theirs = ([run.get(metric) for run in runs] for runs in (own, base))
+    cells = _mean_and_error(metric, mine)
+    if metric in GAINS:
+        gains = [None if a is None or b is None else a - b for a, b in zip(mine, theirs, strict=True)]
+        cells |= _mean_and_error(GAINS[metric], gains)
+    return cells
+
+
+def _mean_and_error(name: str, values: Sequence[float | None]) -> Cells:
+    """`<name>_mean` and `<name>_se`, the standard error of the mean; no error from a single value.
+
+    A mean over fewer replicates than the other rows have would not compare with theirs: one unknown value, no mean.
+    """
+    known = [value for value in values if value is not None]
+    if not values or len(known) < len(values):
+        return {f"{name}_mean": "", f"{name}_se": ""}
+    error = "" if len(known) < 2 else f"{statistics.stdev(known) / math.sqrt(len(known)):.4f}"
+    return {f"{name}_mean": f"{statistics.fmean(known):.4f}", f"{name}_se": error}
+
+
+def _paper_cells(row: TableRow, base: TableRow, metrics: Sequence[str]) -> Cells:
+    own, theirs = PAPER.get(str(row), {}), PAPER.get(str(base), {})
+    cells = {f"paper_{metric}": _paper_cell(metric, own.get(metric)) for metric in metrics}
+    both = "AP50" in own and "AP50" in theirs
+    return cells | {"paper_gain": f"{(own['AP50'] - theirs['AP50']) / 100:.4f}" if both else ""}
+
+
+def _paper_cell(metric: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if metric == "instances_per_frame" else f"{value / 100:.4f}"
+
+
+def _single_values(metric: str, runs: Sequence[Values]) -> Cells:
+    values = [run.get(metric) for run in runs]
+    return {f"{metric}_{n}": "" if value is None else f"{value:.4f}" for n, value in enumerate(values, 1)}

@@ -102,8 +102,8 @@ class ResultTable:
 class ReportInputs:
     """What the page is made of. Every part may be empty; the page then says that it is.
 
-    Metrics are fractions in 0..1 and are shown times 100 when their name says AP, AR, IoU, share, precision or recall;
-    other numbers are shown as they are. NaN and negative AP/AR mean "no ground truth for it".
+    Metrics are fractions in 0..1 and are shown times 100 when their name says AP, AR, TC, IoU, share, precision or
+    recall; other numbers are shown as they are. NaN and negative AP/AR mean "no ground truth for it".
     class_names       the C classes in index order, for the instances' class indices and the class colours
     video_metrics     {"mAP", "AP50", "AP75", "AR1", "AR10", ...} of the tracks
     frame_metrics     {"AP50", "AP75", ...} of the single-frame masks

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-FRACTION = re.compile(r"(^|_)(m?AP|AR)\d*($|_)|iou|share|precision|recall", re.IGNORECASE)
+FRACTION = re.compile(r"(^|_)(m?AP|AR|TC)\d*($|_)|iou|share|precision|recall", re.IGNORECASE)
 MISSING = "–"
 
 
@@ -21,7 +21,7 @@ def escape(text: object) -> str:
 
 
 def is_fraction(name: str) -> bool:
-    """True for metrics that are fractions by their name: AP, AR, IoU, share, precision, recall and their kin."""
+    """True for metrics that are fractions by their name: AP, AR, TC, IoU, share, precision, recall and their kin."""
     return FRACTION.search(name) is not None
 
 

@@ -1,8 +1,8 @@
 """Tables over many runs: from CSV to an HTML table, to charts on the page, and to a plot beside the CSV.
 
 A table has one row per variant, named by its first cell. `<metric>_mean` and `<metric>_se` are a mean over replicates
-and its standard error; `gain` is a difference to the first row; `paper_<...>` is what the paper reports. Fractions
-are 0..1 and shown times 100; an empty cell is unknown.
+and its standard error; `gain` is a difference to the first row, or to what `gain_over` names; `paper_<...>` is what the
+paper reports. Fractions are 0..1 and shown times 100; an empty cell is unknown.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from wsvis_core.visualization.drawing import (
 from wsvis_core.visualization.inputs import ResultTable
 from wsvis_core.visualization.markup import MISSING, bar, escape, fraction, is_fraction, number, table
 
-GAIN, PAPER_GAIN = "gain", "paper_gain"
+GAIN, PAPER_GAIN, GAIN_OVER = "gain", "paper_gain", "gain_over"
+CONSISTENCY = "TC"
 OURS, PAPER = SERIES[0], SERIES[1]
 
 
@@ -55,38 +56,45 @@ def read_table(path: Path) -> ResultTable:
 
 def table_html(name: str, result: ResultTable) -> str:
     """The table: means with their standard errors in one cell, fractions in percent with one digit."""
-    columns = [k for k in range(1, len(result.head)) if _mean_of_error(result, k) is None]
-    head = [result.head[k].removesuffix("_mean") for k in columns]
+    same = _gain_over(result) is not None
+    columns = [
+        k
+        for k in range(1, len(result.head))
+        if _mean_of_error(result, k) is None and not (same and result.head[k] == GAIN_OVER)
+    ]
+    head = [_column_name(result, k) for k in columns]
     rows = {row[0]: [_cell(result, row, k) for k in columns] for row in result.rows}
     return table(readable(name), head, rows, head_of_rows=result.head[0] if result.head else "", kind="metrics")
 
 
 def table_charts(name: str, result: ResultTable) -> list[Chart]:
-    """Means of the first metric, and gains over the first row beside the paper's; what the table lacks is left out."""
+    """Means of the first metric, gains beside the paper's, and TC; what the table lacks is left out."""
     charts = []
-    metric = main_metric(result)
-    if metric is not None:
-        charts.append(_chart(name, result, metric, [Series("ours", css_colour(OURS), "")]))
-    if f"{GAIN}_mean" in result.head:
+    for metric in _drawn_metrics(result) if result.rows else []:
         named = [Series("ours", css_colour(OURS), "")]
-        named += [Series("the paper's", css_colour(PAPER), "")] if PAPER_GAIN in result.head else []
-        charts.append(_chart(name, result, GAIN, named))
-    return charts if result.rows else []
+        if metric == GAIN and PAPER_GAIN in result.head:
+            named += [Series("the paper's", css_colour(PAPER), "")]
+        charts.append(_chart(name, result, metric, named))
+    return charts
 
 
 def write_table_plot(path: Path, output: Path) -> None:
     """Write an SVG file with the charts of a table side by side, on white; an empty table gives empty axes."""
     result = read_table(path)
-    metrics = [metric for metric in (main_metric(result), _gain_of(result)) if metric is not None]
+    metrics: list[str | None] = [*_drawn_metrics(result)] or [None]
     with drawing_style(path.stem):
-        figure = new_figure(3.8 * max(len(metrics), 1), _height(result) + 0.45)
-        panels = figure.subplots(1, max(len(metrics), 1), squeeze=False)[0]
-        for axes, metric in zip(panels, metrics or [None], strict=True):
+        figure = new_figure(3.8 * len(metrics), _height(result) + 0.45)
+        panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+        for axes, metric in zip(panels, metrics, strict=True):
             _draw(bare(axes, grid="x"), result, metric)
-            axes.set_title(_title(result, metric), fontsize=9, loc="left")
-        handles, labels = panels[-1].get_legend_handles_labels()
-        if len(handles) > 1:
-            figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False)
+            title = _title(result, metric)
+            # Longer ones would run into the next panel's.
+            axes.set_title(title if len(title) <= 48 else title.replace(", mean", "\nmean"), fontsize=9, loc="left")
+        named = {
+            text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        if len(named) > 1:
+            figure.legend(named.values(), named, loc="outside lower center", ncols=len(named), frameon=False)
         write_svg(figure, output)
 
 
@@ -147,7 +155,7 @@ def _cell(result: ResultTable, row: Sequence[str], column: int) -> str:
         digits = len(shown.partition(".")[2])
         scale = 100 if is_fraction(name) or _is_gain(name) else 1
         shown += f' <span class="error">± {scale * spread:.{digits}f}</span>'
-    return shown + ("" if share is None else bar(share))
+    return shown + ("" if share is None or _is_gain(name) else bar(share))
 
 
 def _shown(name: str, text: str) -> str:
@@ -166,8 +174,27 @@ def _is_gain(name: str) -> bool:
     return re.search(r"(^|_)gain($|_)", name) is not None
 
 
-def _gain_of(result: ResultTable) -> str | None:
-    return GAIN if f"{GAIN}_mean" in result.head else None
+def _column_name(result: ResultTable, column: int) -> str:
+    """A column as it is called on the page; that of the gains says over what."""
+    name = result.head[column].removesuffix("_mean")
+    over = _gain_over(result)
+    return f"gain over {over}" if name == GAIN and over is not None else name
+
+
+def _gain_over(result: ResultTable) -> str | None:
+    """What the gains of all rows are over; None where the table does not say, or rows differ."""
+    if GAIN_OVER not in result.head:
+        return None
+    named = {row[result.head.index(GAIN_OVER)] for row in result.rows}
+    return named.pop() if len(named) == 1 else None
+
+
+def _drawn_metrics(result: ResultTable) -> list[str]:
+    """The first metric, the gains, and TC where any row has it."""
+    metrics = [main_metric(result), GAIN if f"{GAIN}_mean" in result.head else None]
+    known = any(value is not None for value in _column(result, f"{CONSISTENCY}_mean"))
+    metrics += [CONSISTENCY] if known and CONSISTENCY != metrics[0] else []
+    return [metric for metric in metrics if metric is not None]
 
 
 def _chart(name: str, result: ResultTable, metric: str, named: Sequence[Series]) -> Chart:
@@ -183,19 +210,25 @@ def _title(result: ResultTable, metric: str | None) -> str:
         return "no results"
     if metric == GAIN:
         first = result.rows[0][0] if result.rows else "the first row"
-        return f"gain over {first}, mean ± standard error"
+        return f"gain over {_gain_over(result) or first}, mean ± standard error"
     return f"{metric.replace('_', ' ')}, mean ± standard error"
 
 
 def _height(result: ResultTable) -> float:
-    return 0.55 + 0.3 * max(len(result.rows), 2)
+    lines = max((_lines_of_name(row[0]).count("\n") for row in result.rows), default=0)
+    return 0.55 + (0.3 if lines == 0 else 0.36) * max(len(result.rows), 2)
+
+
+def _lines_of_name(name: str) -> str:
+    """The name of a row as it stands beside a plot: what was added to a variant has a line of its own."""
+    return name.replace(" + ", "\n+ ")
 
 
 def _draw(axes: Axes, result: ResultTable, metric: str | None) -> None:
     """Rows from the top, a dot with its error for ours, and an open diamond for the paper's gain."""
     places = list(range(len(result.rows)))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_yticks(places, [row[0] for row in result.rows])
+    axes.set_yticks(places, [_lines_of_name(row[0]) for row in result.rows])
     axes.set_ylim(max(len(places), 2) - 0.5, -0.5)
     axes.spines["bottom"].set_visible(False)
     if metric is None:
