@@ -1,4 +1,7 @@
-"""Builds the torchvision Mask R-CNN at any size, from the paper's down to one that trains on a CPU in minutes."""
+"""The sizes of a Mask R-CNN, from the paper's down to one that trains on a CPU in minutes, and torchvision's from them.
+
+`detectron2_backend.py` builds detectron2's from the same options.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,8 @@ class SegmenterOptions:
     - rpn_iou: (background below, object from). pre_nms, post_nms: proposals per level before NMS, per image after
       it; each (training, test).
     - roi_canonical_size: side in pixels of the boxes that are read at stride 16; half of it at stride 8, and so on.
+    - sampling_ratio: samples per side of a cell of RoIAlign; None is each framework's own default (torchvision 2,
+      detectron2 one per feature pixel that the cell covers).
     - head_norm: "none", or "group" for group norm in pyramid and mask head (for training from scratch).
     """
 
@@ -63,7 +68,7 @@ class SegmenterOptions:
     mask_channels: int = 256
     mask_layers: int = 4
     roi_canonical_size: float = 224
-    sampling_ratio: int = 2
+    sampling_ratio: int | None = None
     score_threshold: float = 0.05
     nms_threshold: float = 0.5
     max_detections: int = 100
@@ -78,21 +83,13 @@ def build_segmenter(backbone: Backbone, num_classes: int, **options: Any) -> Tor
     options: fields of `SegmenterOptions`. The backbone becomes part of the segmenter and is frozen in place.
     """
     chosen = SegmenterOptions(**options)
-    if num_classes < 1:
-        raise WsvisError(f"a segmenter needs at least 1 class, got {num_classes}")
-    strides = (*backbone.strides[1:], backbone.strides[-1] * 2)
-    if len(chosen.anchor_sizes) != len(strides):
-        raise WsvisError(
-            f"anchor_sizes has {len(chosen.anchor_sizes)} entries but the pyramid has {len(strides)} levels "
-            f"(strides {', '.join(map(str, strides))}); give one entry per level"
-        )
-    _check_groups(chosen)
+    check_options(chosen, backbone, num_classes)
     freeze_backbone(backbone, chosen.trainable_stages)
     pyramid = FeaturePyramidNetwork(
         list(backbone.channels[1:]),
         chosen.fpn_channels,
         extra_blocks=LastLevelMaxPool(),
-        norm_layer=_norm_layer(chosen.head_norm),
+        norm_layer=norm_layer(chosen.head_norm),
     )
     segmenter = TorchvisionSegmenter(
         backbone,
@@ -100,12 +97,34 @@ def build_segmenter(backbone: Backbone, num_classes: int, **options: Any) -> Tor
         _build_proposals(chosen),
         _build_heads(chosen, num_classes, backbone.strides[1:]),
         num_classes=num_classes,
-        level_strides=strides,
+        level_strides=pyramid_strides(backbone),
         mask_threshold=chosen.mask_threshold,
         size_divisible=chosen.size_divisible,
     )
     # Twice as fast for the heads' small convolutions on a CPU (AVX-512, one thread), and no slower on a GPU.
     return segmenter.to(memory_format=torch.channels_last)
+
+
+def pyramid_strides(backbone: Backbone) -> tuple[int, ...]:
+    """Pixels per cell of the five pyramid levels: the backbone's last four maps, and one level above them."""
+    return (*backbone.strides[1:], backbone.strides[-1] * 2)
+
+
+def check_options(options: SegmenterOptions, backbone: Backbone, num_classes: int) -> None:
+    """WsvisError for sizes that no backend can build."""
+    if num_classes < 1:
+        raise WsvisError(f"a segmenter needs at least 1 class, got {num_classes}")
+    strides = pyramid_strides(backbone)
+    if len(options.anchor_sizes) != len(strides):
+        raise WsvisError(
+            f"anchor_sizes has {len(options.anchor_sizes)} entries but the pyramid has {len(strides)} levels "
+            f"(strides {', '.join(map(str, strides))}); give one entry per level"
+        )
+    for key in ("fpn_channels", "mask_channels") if options.head_norm == "group" else ():
+        if getattr(options, key) % NORM_GROUPS:
+            raise WsvisError(
+                f"{key} {getattr(options, key)} is not a multiple of {NORM_GROUPS}, as head_norm 'group' needs"
+            )
 
 
 def freeze_backbone(backbone: Backbone, trainable_stages: int) -> None:
@@ -126,23 +145,20 @@ def freeze_backbone(backbone: Backbone, trainable_stages: int) -> None:
             module.requires_grad_(False)
 
 
-def _norm_layer(name: str) -> Callable[..., nn.Module] | None:
-    """Group norm, or nothing."""
+def norm_layer(name: str) -> Callable[..., nn.Module] | None:
+    """Makes the norm of the heads from a number of channels: group norm, or None for no norm."""
     if name not in ("none", "group"):
         raise WsvisError(f"head_norm '{name}' is not one of none, group")
     return partial(nn.GroupNorm, NORM_GROUPS) if name == "group" else None
 
 
-def _check_groups(options: SegmenterOptions) -> None:
-    for key in ("fpn_channels", "mask_channels") if options.head_norm == "group" else ():
-        if getattr(options, key) % NORM_GROUPS:
-            raise WsvisError(
-                f"{key} {getattr(options, key)} is not a multiple of {NORM_GROUPS}, as head_norm 'group' needs"
-            )
+def anchor_sizes(options: SegmenterOptions) -> tuple[tuple[int, ...], ...]:
+    """Sides in pixels of the square anchors of each level."""
+    return tuple((size,) if isinstance(size, int) else tuple(size) for size in options.anchor_sizes)
 
 
 def _build_proposals(options: SegmenterOptions) -> RegionProposalNetwork:
-    sizes = tuple((size,) if isinstance(size, int) else tuple(size) for size in options.anchor_sizes)
+    sizes = anchor_sizes(options)
     anchors = AnchorGenerator(sizes, (tuple(options.aspect_ratios),) * len(sizes))
     return RegionProposalNetwork(
         anchors,
@@ -163,7 +179,7 @@ def _build_heads(options: SegmenterOptions, num_classes: int, strides: Sequence[
     pool = partial(
         PyramidRoIAlign,
         levels,
-        sampling_ratio=options.sampling_ratio,
+        sampling_ratio=2 if options.sampling_ratio is None else options.sampling_ratio,
         canonical_size=options.roi_canonical_size,
     )
     channels, width, hidden = options.fpn_channels, options.representation_size, options.mask_channels
@@ -180,7 +196,7 @@ def _build_heads(options: SegmenterOptions, num_classes: int, strides: Sequence[
         nms_thresh=options.nms_threshold,
         detections_per_img=options.max_detections,
         mask_roi_pool=pool(options.mask_pool_size),
-        mask_head=MaskRCNNHeads(channels, [hidden] * options.mask_layers, 1, norm_layer=_norm_layer(options.head_norm)),
+        mask_head=MaskRCNNHeads(channels, [hidden] * options.mask_layers, 1, norm_layer=norm_layer(options.head_norm)),
         mask_predictor=MaskRCNNPredictor(hidden, hidden, num_classes + 1),
     )
 
