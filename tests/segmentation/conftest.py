@@ -1,4 +1,4 @@
-"""A Mask R-CNN small enough for tests and frames with two bright rectangles."""
+"""Mask R-CNNs small enough for tests, one per backend, and frames with two bright rectangles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from wsvis_core.backbones import build_backbone
 from wsvis_core.instances import InstanceSet
-from wsvis_core.segmentation import build_segmenter
+from wsvis_core.segmentation.build import builder_of
 
 SIZES = {
     "trainable_stages": 5,
@@ -28,15 +28,30 @@ SIZES = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sizes():
+    """Options of a small segmenter; do not write into it."""
     return dict(SIZES)
 
 
+@pytest.fixture(params=["torchvision", "detectron2"])
+def backend(request):
+    """Name of a backend; what uses it runs once with each that is installed."""
+    if request.param == "detectron2":
+        pytest.importorskip("detectron2", reason="detectron2 is not installed (docs/detectron2.md)")
+    return request.param
+
+
 @pytest.fixture
-def segmenter():
+def build(backend):
+    """Builds a segmenter of the backend, as `build_segmenter` does."""
+    return builder_of(backend)
+
+
+@pytest.fixture
+def segmenter(build):
     torch.manual_seed(0)
-    return build_segmenter(build_backbone("resnet_tiny", output_stride=16, norm="batch"), 3, **SIZES).train()
+    return build(build_backbone("resnet_tiny", output_stride=32, norm="batch"), 3, **SIZES).train()
 
 
 def make_pair(seed, height=48, width=64):
@@ -62,6 +77,12 @@ def make_pair(seed, height=48, width=64):
 @pytest.fixture
 def pair():
     return make_pair
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    """Three pairs, each with both objects labelled on both frames."""
+    return [make_pair(seed) for seed in range(3)]
 
 
 @pytest.fixture

@@ -1,12 +1,21 @@
+"""What every backend promises, on each that is installed."""
+
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
+from torchvision.ops import roi_align
 
+from wsvis_core.backbones import build_backbone
 from wsvis_core.instances import InstanceSet
+from wsvis_core.maskconsist import TransferSettings
+from wsvis_core.segmentation import MaskConsistStep
 from wsvis_core.segmentation.modes import evaluation_mode
 
 LOSSES = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"}
+RPN_WEIGHTS = {"TorchvisionSegmenter": "head.bbox_pred.weight", "Detectron2Segmenter": "rpn_head.anchor_deltas.weight"}
 
 
 def test_predictions_are_legal_instance_sets_at_each_images_own_size(segmenter):
@@ -23,7 +32,7 @@ def test_predictions_are_legal_instance_sets_at_each_images_own_size(segmenter):
 def test_padding_does_not_reach_the_anchors_of_the_frame(segmenter):
     state = segmenter.encode([torch.zeros(3, 40, 50)])
     assert state.image_sizes == ((40, 50),)
-    assert [tuple(o.shape[-2:]) for o in state.objectness] == [(16, 16), (8, 8), (4, 4), (4, 4), (2, 2)]
+    assert [tuple(o.shape[-2:]) for o in state.objectness] == [(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)]
     assert [len(a) for a in state.anchors] == [o[0].numel() for o in state.objectness]
     first, second = state.anchors[0][0], state.anchors[0][3]
     assert (second - first).tolist() == [4, 0, 4, 0]
@@ -52,6 +61,16 @@ def test_gradients_survive_predicting_under_autocast(segmenter, batch):
     assert dead == []
 
 
+def test_a_step_under_autocast_reaches_every_parameter(segmenter, batch):
+    """Predicting without graph must not leave half-precision copies of the weights without graph behind (§3.7)."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses, seen = MaskConsistStep(segmenter, TransferSettings())(*batch)
+    assert seen.predictions > 0 and all(value.dtype == torch.float32 for value in losses.values())
+    sum(losses.values()).backward()
+    dead = [n for n, p in segmenter.named_parameters() if p.requires_grad and p.grad is None]
+    assert dead == [] and all(torch.isfinite(p.grad).all() for p in segmenter.parameters() if p.requires_grad)
+
+
 def test_predicting_leaves_state_and_modes_as_they_were(segmenter, batch):
     state = segmenter.encode(batch[0])
     before = [value.detach().clone() for value in (*state.objectness, *state.deltas, *state.features.values())]
@@ -71,8 +90,8 @@ def test_modes_come_back_after_an_error(segmenter):
     assert flags == [m.training for m in segmenter.modules()]
 
 
-def test_appearance_is_the_normalised_box_head_feature_of_the_final_boxes(segmenter, batch):
-    segmenter.eval()
+def test_appearance_is_the_normalised_box_head_feature_of_the_final_boxes(build, sizes, batch):
+    segmenter = build(build_backbone("resnet_tiny", output_stride=32), 3, **(sizes | {"roi_canonical_size": 16})).eval()
     state = segmenter.encode(batch[0])
     plain = segmenter.predict(state)
     found = segmenter.predict(state, with_appearance=True)
@@ -80,10 +99,22 @@ def test_appearance_is_the_normalised_box_head_feature_of_the_final_boxes(segmen
     for i, item in enumerate(found):
         assert item.appearance.shape == (len(item), 32)
         assert torch.allclose(item.appearance.norm(dim=1), torch.ones(len(item)), atol=1e-5)
-        one = state.select([i])
-        pooled = segmenter.heads.box_roi_pool(one.features, [item.boxes_xyxy], list(one.image_sizes))
-        wanted = torch.nn.functional.normalize(segmenter.heads.box_head(pooled), dim=1)
-        assert torch.allclose(item.appearance, wanted, atol=1e-5)
+        wanted = box_head_features(segmenter, state.select([i]), item.boxes_xyxy)
+        assert torch.allclose(item.appearance, torch.nn.functional.normalize(wanted, dim=1), atol=1e-5)
+
+
+def box_head_features(segmenter, state, boxes):
+    """Box-head features of boxes in the only image of a state, box by box; 16 px wide ones are read at stride 16."""
+    strides = segmenter.level_strides[:4]
+    sides = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()
+    levels = [min(max(math.floor(2 + math.log2(side / 16)), 0), 3) for side in sides.tolist()]
+    assert len(set(levels)) > 1
+    maps = list(state.features.values())
+    pooled = [
+        roi_align(maps[k], [box[None]], 7, spatial_scale=1 / strides[k], sampling_ratio=1, aligned=True)
+        for k, box in zip(levels, boxes, strict=True)
+    ]
+    return segmenter.heads.box_head(torch.cat(pooled))
 
 
 def test_detections_can_be_pasted_into_a_larger_frame(segmenter, batch):
@@ -108,6 +139,16 @@ def test_an_image_without_targets_is_background(segmenter, batch):
 def test_targets_must_match_the_images(segmenter, batch):
     with pytest.raises(ValueError, match="1 target sets for 2 images"):
         segmenter.losses(segmenter.encode(batch[0][:2]), batch[1][:1])
+
+
+def test_a_network_that_diverged_gives_a_loss_that_says_so(segmenter, batch):
+    with torch.no_grad():
+        segmenter.proposals.get_parameter(RPN_WEIGHTS[type(segmenter).__name__]).fill_(float("nan"))
+    state = segmenter.encode(batch[0][:2])
+    assert state.finite() == [False, False]
+    assert all(len(p) == 0 or torch.isfinite(p.boxes_xyxy).all() for p in segmenter.predict(state))
+    losses = segmenter.losses(state, batch[1][:2])
+    assert not torch.isfinite(sum(losses.values()))
 
 
 def test_selecting_images_of_a_state_is_encoding_them_alone(segmenter, batch):

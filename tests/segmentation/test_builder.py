@@ -6,7 +6,7 @@ from torch import nn
 
 from wsvis_core.backbones import build_backbone
 from wsvis_core.errors import WsvisError
-from wsvis_core.segmentation import SegmenterOptions, build_segmenter
+from wsvis_core.segmentation import SegmenterOptions
 from wsvis_core.segmentation.builder import freeze_backbone
 
 
@@ -34,19 +34,19 @@ def test_frozen_stages_and_norms(stages, parts):
                    for p in m.parameters())  # fmt: skip
 
 
-def test_batch_norms_of_a_backbone_without_weights_learn_unless_their_stage_is_frozen(sizes):
-    backbone = build_backbone("resnet_tiny", output_stride=16, norm="batch")
+def test_batch_norms_of_a_backbone_without_weights_learn_unless_their_stage_is_frozen(build, sizes):
+    backbone = build_backbone("resnet_tiny", output_stride=32, norm="batch")
     freeze_backbone(backbone, 5)
     assert all(p.requires_grad for p in backbone.parameters())
-    segmenter = build_segmenter(backbone, 2, **(sizes | {"trainable_stages": 2})).train()
+    segmenter = build(backbone, 2, **(sizes | {"trainable_stages": 2})).train()
     learning = {n.split(".")[1] for n, m in segmenter.named_modules()
                 if isinstance(m, nn.BatchNorm2d) and m.training}  # fmt: skip
     assert learning == {"layer3", "layer4"}
 
 
-def test_statistics_of_frozen_batch_norms_stay(sizes):
+def test_statistics_of_frozen_batch_norms_stay(build, sizes):
     backbone = build_backbone("resnet18", output_stride=32, norm="frozen_batch")
-    segmenter = build_segmenter(backbone, 2, **sizes).train()
+    segmenter = build(backbone, 2, **sizes).train()
     norms = [m for m in segmenter.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms and not any(m.training for m in norms) and segmenter.training
     before = [m.running_mean.clone() for m in norms]
@@ -64,14 +64,15 @@ def test_statistics_of_frozen_batch_norms_stay(sizes):
         ({}, 0, "a segmenter needs at least 1 class, got 0"),
     ],
 )
-def test_impossible_sizes_are_refused(sizes, options, classes, message):
+def test_impossible_sizes_are_refused(build, sizes, options, classes, message):
     with pytest.raises(WsvisError, match=message):
-        build_segmenter(build_backbone("resnet_tiny", output_stride=16), classes, **(sizes | options))
+        build(build_backbone("resnet_tiny", output_stride=32), classes, **(sizes | options))
 
 
-def test_resnet50_has_the_usual_pyramid():
-    segmenter = build_segmenter(build_backbone("resnet50", output_stride=32, norm="constant_batch"), 40)
+def test_resnet50_has_the_usual_pyramid(build):
+    segmenter = build(build_backbone("resnet50", output_stride=32, norm="constant_batch"), 40)
     assert segmenter.level_strides == (4, 8, 16, 32, 64)
     assert not any("layer1" in n for n, p in segmenter.backbone.named_parameters() if p.requires_grad)
     state = segmenter.encode([torch.zeros(3, 60, 90)])
     assert [tuple(f.shape[-2:]) for f in state.features.values()] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
+    assert [len(a) for a in state.anchors] == [3 * 16 * 24, 3 * 8 * 12, 3 * 4 * 6, 3 * 2 * 3, 3 * 1 * 2]

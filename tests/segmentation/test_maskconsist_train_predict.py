@@ -221,10 +221,3 @@ def test_prediction_settings_replace_those_of_training():
 
     assert thresholds(None) == (0.05, 10)
     assert thresholds(PredictionSettings(score_threshold=0.02, max_detections=7)) == (0.02, 7)
-
-
-def test_a_backend_that_is_not_there():
-    with pytest.raises(WsvisError) as caught:
-        segmenter_from_settings(SETTINGS.model_copy(update={"backend": "detectron2"}), 4, weights="none")
-    expected = "maskconsist.backend 'detectron2' is not part of this version; set it to 'torchvision' (the default)"
-    assert str(caught.value) == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import fields
 
 from torch import nn
@@ -21,16 +23,31 @@ def segmenter_from_settings(
     prediction: PredictionSettings | None = None,
 ) -> nn.Module:
     """A segmenter backend (interface.py). weights: as in `build_backbone`. prediction: test-time thresholds."""
-    if settings.backend == "detectron2":
-        raise WsvisError(
-            "maskconsist.backend 'detectron2' is not part of this version; set it to 'torchvision' (the default)"
-        )
+    build = builder_of(settings.backend)
     norm = norm_for(settings.backbone_weights, "constant_batch")
     backbone = build_backbone(settings.backbone, output_stride=settings.output_stride, weights=weights, norm=norm)
     values = settings.model_dump() | (prediction.model_dump() if prediction is not None else {})
     options = {field.name: values[field.name] for field in fields(SegmenterOptions) if field.name in values}
     options["anchor_sizes"] = tuple((size,) for size in settings.anchor_sizes)
-    return build_segmenter(backbone, num_classes, **options)
+    return build(backbone, num_classes, **options)
+
+
+def builder_of(backend: str) -> Callable[..., nn.Module]:
+    """The function that builds a backend's segmenter; detectron2 is imported only where it is asked for."""
+    if backend == "torchvision":
+        return build_segmenter
+    # What new torch says about detectron2's code, and no user can change.
+    warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
+    warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
+    try:
+        from wsvis_core.segmentation.detectron2_backend import build_detectron2_segmenter
+    except ImportError as error:
+        raise WsvisError(
+            f"maskconsist.backend is 'detectron2', which Python cannot import here ({error}); install it with "
+            "`pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2` "
+            "(docs/detectron2.md), or set the backend to 'torchvision' (the default)"
+        ) from None
+    return build_detectron2_segmenter
 
 
 def transfer_from_settings(settings: MaskconsistSettings) -> TransferSettings | None:

@@ -75,7 +75,10 @@ class SegmenterBackend(Protocol):
         ...
 
     def losses(self, state: DetectorState, targets: Sequence[InstanceSet]) -> dict[str, Tensor]:
-        """Training losses by name, with graph, each a scalar. One target set per image, possibly empty."""
+        """Training losses by name, with graph, each a scalar. One target set per image, possibly empty.
+
+        The names are the same everywhere: loss_objectness, loss_rpn_box_reg, loss_classifier, loss_box_reg, loss_mask.
+        """
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
