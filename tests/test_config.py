@@ -168,7 +168,7 @@ def test_the_projects_config_has_the_issue_s_variants():
     project = load_config([CONFIG_FILE])
     assert project.variants("labellers") == ["irn", "irn_fbound", "irn_fcam", "flowirn"]
     names = ["maskrcnn", "maskconsist", "maskconsist_no_intra", "maskconsist_no_inter", "maskconsist_no_iom"]
-    assert project.variants("segmenters") == names
+    assert project.variants("segmenters") == [*names, "maskrcnn_detectron2", "maskconsist_detectron2"]
     switches = {
         name: [project.section("f_cam", "ytvis", labeller=name).enabled]
         + [project.section("f_bound", "ytvis", labeller=name).enabled]
