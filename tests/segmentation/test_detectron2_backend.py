@@ -185,10 +185,11 @@ def test_every_option_reaches_detectron2():
     options = {
         "trainable_stages": 2, "fpn_channels": 24, "anchor_sizes": (8, (16, 20), 32, 64, 128),
         "aspect_ratios": (0.5, 1.0), "rpn_batch": 11, "rpn_positive_fraction": 0.3, "rpn_iou": (0.2, 0.6),
-        "rpn_nms": 0.65, "pre_nms": (70, 60), "post_nms": (50, 40), "box_pool_size": 5, "representation_size": 20, "box_layers": 3, "roi_batch": 13,
-        "roi_positive_fraction": 0.4, "roi_iou": 0.45, "box_weights": (9.0, 8.0, 7.0, 6.0), "mask_pool_size": 6,
-        "mask_channels": 32, "mask_layers": 3, "roi_canonical_size": 100, "sampling_ratio": 3, "score_threshold": 0.07,
-        "nms_threshold": 0.55, "max_detections": 17, "mask_threshold": 0.4, "head_norm": "group", "size_divisible": 64,
+        "rpn_nms": 0.65, "pre_nms": (70, 60), "post_nms": (50, 40), "box_pool_size": 5, "representation_size": 20,
+        "box_layers": 3, "roi_batch": 13, "roi_positive_fraction": 0.4, "roi_iou": 0.45,
+        "box_weights": (9.0, 8.0, 7.0, 6.0), "mask_pool_size": 6, "mask_channels": 32, "mask_layers": 3,
+        "roi_canonical_size": 100, "sampling_ratio": 3, "score_threshold": 0.07, "nms_threshold": 0.55,
+        "max_detections": 17, "mask_threshold": 0.4, "head_norm": "group", "size_divisible": 64,
     }  # fmt: skip
     assert set(options) == {field.name for field in fields(SegmenterOptions)}
     made = backend.build_detectron2_segmenter(trunk(), 4, **options)
