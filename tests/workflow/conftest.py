@@ -85,8 +85,8 @@ TINY = {
     "synthetic": {**VIDEOS, "one_frame_video": 2},
     "pipeline": {"rounds": 1, "compare_labellers": ["irn"]},
     **SIZES,
-    "report": {**SIZES["report"], "tables": ["table4"]},
-    "tables": {"table4": ["irn", "flowirn"]},
+    "report": {**SIZES["report"], "tables": ["table4", "table5"]},
+    "tables": {"table4": ["irn", "flowirn"], "table5": ["maskconsist", "maskconsist@1"]},
 }
 
 

@@ -94,4 +94,19 @@ def test_the_table_has_a_row_per_labeller_and_is_on_the_page(finished_run) -> No
         assert float(row["AP50_mean"]) == pytest.approx(metrics["rest"]["AP50"], abs=1e-4)
         assert metrics["selection"]["frames"] + metrics["rest"]["frames"] == metrics["frames"]
     assert "<svg" in (folder / "tiny/tables/table4.svg").read_text()
-    assert "table4" in (folder / "tiny_report.html").read_text()
+    page = (folder / "tiny_report.html").read_text()
+    assert "<caption>Table 4</caption>" in page and "<caption>Table 5</caption>" in page
+
+
+def test_table_5_has_quality_and_consistency_of_both_rounds(finished_run) -> None:
+    folder = finished_run.project.folder / "results/tiny"
+    with open(folder / "tables/table5.csv") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["segmenter"] for row in rows] == ["maskconsist", "maskconsist + self-training"]
+    for number, row in enumerate(rows):
+        round_folder = folder / f"flowirn/maskconsist/round-{number}"
+        frames = json.loads((round_folder / "frame_metrics.json").read_text())
+        consistency = json.loads((round_folder / "consistency_metrics.json").read_text())
+        assert float(row["AP50_mean"]) == pytest.approx(frames["AP50"], abs=1e-4)
+        assert row["TC_mean"] == ("" if consistency["TC"] < 0 else f"{consistency['TC']:.4f}")
+        assert consistency["pairs"] > 0
