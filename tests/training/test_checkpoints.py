@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.files import load_tensors
-from wsvis_core.training.checkpoints import resume, save_checkpoint
+from wsvis_core.training.checkpoints import load_newest, remove_unfinished, resume, save_checkpoint
 from wsvis_core.training.run import Run
 
 
@@ -39,6 +40,7 @@ def save(run: Run, *iterations: int) -> None:
     for iteration in iterations:
         nn.init.constant_(model.weight, iteration)
         save_checkpoint(run, iteration, model, optimizer)
+    run.records_path.touch()
 
 
 def resumed(run: Run) -> int:
@@ -169,8 +171,9 @@ def test_other_settings_are_named_before_it_starts_afresh(tmp_path, caplog):
     save(run_in(tmp_path, settings={"settings": {"cam": {"lr": 0.1, "steps": (1, 2)}}, "inputs": [["a", 1, 2]]}), 4)
     run = run_in(tmp_path, settings={"settings": {"cam": {"lr": 0.2, "steps": (1, 3)}}, "inputs": [["a", 9, 2]]})
     assert resumed(run) == 0 and not run.folder.exists()
+    aside = next(tmp_path.glob("*.old-*"))
     assert caplog.messages == [
-        f"toy: starting afresh; since {run.checkpoint_path} was written, there changed\n"
+        f"toy: starting afresh; the unfinished run is kept in {aside}, and since it was begun, there changed\n"
         '  inputs.0: ["a", 1, 2] -> ["a", 9, 2]\n'
         "  settings.cam.lr: 0.1 -> 0.2\n"
         "  settings.cam.steps: [1, 2] -> [1, 3]"
@@ -205,4 +208,68 @@ def test_a_checkpoint_of_an_earlier_version_names_no_settings(tmp_path, caplog):
     torch.save(checkpoint, run.checkpoint_path)
     assert resumed(run) == 4
     assert resumed(replace(run, settings={"lr": 2})) == 0
-    assert caplog.messages[-1].endswith(" was written, there changed settings or inputs that it does not name")
+    assert caplog.messages[-1].endswith(" was begun, there changed settings or inputs that it does not name")
+
+
+def test_an_edit_that_is_undone_gives_the_unfinished_run_back(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    first, second = run_in(tmp_path, settings={"lr": 1}), run_in(tmp_path, settings={"lr": 2})
+    save(first, 1, 4)
+    first.records_path.write_text("first")
+    assert resumed(second) == 0
+    save(second, 7)
+    assert resumed(first) == 4 and first.records_path.read_text() == "first"
+    assert "toy: taking up the run of the same settings that had been set aside" in caplog.messages
+    assert resumed(second) == 7
+    # Only the last unfinished one is kept, and none when a run is finished.
+    assert resumed(run_in(tmp_path, settings={"lr": 3})) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [second.aside(second.digest).name]
+    save(second, 8)
+    remove_unfinished(second)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_while_a_run_is_set_aside_loses_nothing(tmp_path, monkeypatch):
+    first, second = run_in(tmp_path, settings={"lr": 1}), run_in(tmp_path, settings={"lr": 2})
+    save(first, 4)
+    assert resumed(second) == 0
+    save(second, 7)
+    rename, calls = os.replace, []
+
+    def killed(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("os.replace", killed)
+        resumed(first)
+    assert not first.folder.exists()
+    assert resumed(first) == 4 and resumed(second) == 7
+
+
+class Sum:
+    """A watch that counts."""
+
+    def __init__(self, total: int = 0) -> None:
+        self.total = total
+
+    def state_dict(self):
+        return {"total": self.total}
+
+    def load_state_dict(self, state):
+        self.total = state["total"]
+
+
+def test_what_is_being_added_up_is_saved_too(tmp_path):
+    run, (model, optimizer) = run_in(tmp_path), new_model()
+    run.folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(run, 3, model, optimizer, Sum(11))
+    found = Sum()
+    assert resume(run, model, optimizer, found) == 3 and found.total == 11
+    other = Sum()
+    assert load_newest(run, model, optimizer, other) == 3 and other.total == 11
+    # A checkpoint written without one leaves the watch as it is.
+    save_checkpoint(run, 4, model, optimizer)
+    assert resume(run, model, optimizer, found) == 4 and found.total == 11

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -21,14 +21,31 @@ log = logging.getLogger(__name__)
 LISTED_DIFFERENCES = 20
 
 
-def save_checkpoint(run: Run, iteration: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+class Watch(Protocol):
+    """What adds up numbers between two records of a run; checkpoints carry it, so that a kill changes no record."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        ...
+
+
+def save_checkpoint(
+    run: Run, iteration: int, model: nn.Module, optimizer: torch.optim.Optimizer, watch: Watch | None = None
+) -> None:
     """Weights, optimiser and the number of finished steps; random state follows from the seed and that number.
 
     The older checkpoints move on by one only when the new one is written, so that a full disk costs none of them.
     """
     work = {"iteration": iteration, "digest": run.digest, "settings": _plain_settings(run)}
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    if watch is not None:
+        state["watch"] = watch.state_dict()
     with atomic_path(run.checkpoint_path) as temporary:
-        torch.save({**work, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, temporary)
+        torch.save({**work, **state}, temporary)
         for age in range(run.keep_checkpoints - 1, 0, -1):
             if run.checkpoint_of_age(age - 1).exists():
                 os.replace(run.checkpoint_of_age(age - 1), run.checkpoint_of_age(age))
@@ -36,28 +53,71 @@ def save_checkpoint(run: Run, iteration: int, model: nn.Module, optimizer: torch
         path.unlink()
 
 
-def resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """The iteration to go on with, 0 without a fitting checkpoint; loads model and optimiser.
+def resume(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, watch: Watch | None = None) -> int:
+    """The iteration to go on with, 0 without a fitting checkpoint; loads model, optimiser and watch.
 
-    What other settings have left is removed. A damaged checkpoint gives way to an older one; WsvisError when none can
-    be read.
+    A checkpoint of other settings is never continued: the log names what changed, and the work starts afresh. It is no
+    error, because whoever edits the configuration and gives the same command again asks for just that. The unfinished
+    run is set aside (`Run.aside`) until this one is finished, and continued when the change is undone; only the last
+    one is kept. A damaged checkpoint gives way to an older one; WsvisError when none can be read.
     """
+    checkpoint = _unfinished(run)
+    if checkpoint is not None and checkpoint["digest"] != run.digest:
+        aside = _set_aside(run, checkpoint)
+        changes = _changes(run, checkpoint)
+        message = "%s: starting afresh; the unfinished run is kept in %s, and since it was begun, there changed%s"
+        log.info(message, run.name, aside, changes)
+        checkpoint = None
+    if checkpoint is None and run.aside(run.digest).exists():
+        shutil.rmtree(run.folder, ignore_errors=True)
+        os.replace(run.aside(run.digest), run.folder)
+        log.info("%s: taking up the run of the same settings that had been set aside", run.name)
+        checkpoint = _unfinished(run)
+    if checkpoint is None:
+        return 0
+    start = _load(checkpoint, model, optimizer, watch)
+    log.info("%s: resuming at iteration %d", run.name, start)
+    return start
+
+
+def load_newest(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, watch: Watch | None = None) -> int:
+    """Load the checkpoint that another process has found to fit; the iteration to go on with."""
+    return _load(load_tensors(run.checkpoint_path), model, optimizer, watch)
+
+
+def remove_unfinished(run: Run) -> None:
+    """Remove the side folder and the runs of other settings that were set aside."""
+    shutil.rmtree(run.folder)
+    for folder in run.folder.parent.glob(run.aside("*").name):
+        shutil.rmtree(folder)
+
+
+def _unfinished(run: Run) -> dict[str, Any] | None:
+    """The newest readable checkpoint of the side folder, if it can be continued at all."""
     found = _stored(run)
     # A kill while `finish` removes the folder may have taken the records first; the run's output would lack them.
     if not found or not run.records_path.exists():
         shutil.rmtree(run.folder, ignore_errors=True)
-        return 0
-    checkpoint = _newest_readable(run, found)
-    if checkpoint["digest"] != run.digest:
-        changes = _changes(run, checkpoint)
-        log.info("%s: starting afresh; since %s was written, there changed%s", run.name, run.checkpoint_path, changes)
-        shutil.rmtree(run.folder)
-        return 0
+        return None
+    return _newest_readable(run, found)
+
+
+def _set_aside(run: Run, checkpoint: dict[str, Any]) -> Path:
+    """Move the side folder away, in place of what was moved away before unless that is of the settings at hand."""
+    aside = run.aside(checkpoint["digest"])
+    for folder in run.folder.parent.glob(run.aside("*").name):
+        if folder != run.aside(run.digest):
+            shutil.rmtree(folder)
+    os.replace(run.folder, aside)
+    return aside
+
+
+def _load(checkpoint: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, watch: Watch | None) -> int:
     model.load_state_dict(checkpoint["model"])
     optimizer.load_state_dict(checkpoint["optimizer"])
-    start = int(checkpoint["iteration"])
-    log.info("%s: resuming at iteration %d", run.name, start)
-    return start
+    if watch is not None and "watch" in checkpoint:
+        watch.load_state_dict(checkpoint["watch"])
+    return int(checkpoint["iteration"])
 
 
 def _plain_settings(run: Run) -> dict[str, Any]:

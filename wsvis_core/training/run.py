@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from wsvis_core.storage.files import settings_digest
+from wsvis_core.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class Run:
 
     folder: side folder of checkpoints and records. settings: what the result depends on; a checkpoint made with other
     settings is not continued. workers: data loading processes. checkpoint_seconds: time between checkpoints.
-    keep_checkpoints: how many of the newest are kept, at least 1.
+    keep_checkpoints: how many of the newest are kept, at least 1. event_files: also write TensorBoard's files.
+    processes: how many may share the work (`processes.train_together`); team: which of them this one is. The result is
+    the same for any number up to the order of sums, so a run may go on with another number than it began with.
     """
 
     name: str
@@ -28,6 +31,9 @@ class Run:
     workers: int = 0
     checkpoint_seconds: float = 60.0
     keep_checkpoints: int = 1
+    event_files: bool = False
+    processes: int = 1
+    team: Team = ALONE
 
     def __post_init__(self) -> None:
         if self.keep_checkpoints < 1:
@@ -41,6 +47,15 @@ class Run:
     def checkpoint_of_age(self, age: int) -> Path:
         """The checkpoint that `age` newer ones have followed."""
         return self.folder / (f"checkpoint-{age}.pt" if age else "checkpoint.pt")
+
+    def aside(self, digest: str) -> Path:
+        """Where an unfinished run of other settings is kept until this one is finished."""
+        return self.folder.with_name(f"{self.folder.name}.old-{digest}")
+
+    @property
+    def events_folder(self) -> Path:
+        """TensorBoard's files: beside the side folder, since they are looked at after the run too."""
+        return self.folder.with_name("tensorboard")
 
     @property
     def records_path(self) -> Path:
