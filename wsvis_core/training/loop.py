@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,16 @@ from torch.utils.data import DataLoader, Dataset
 from wsvis_core.errors import WsvisError
 from wsvis_core.progress import Progress
 from wsvis_core.storage.files import atomic_path, save_tensors
-from wsvis_core.training.checkpoints import resume, save_checkpoint
+from wsvis_core.training.checkpoints import load_newest, remove_unfinished, resume, save_checkpoint
 from wsvis_core.training.randomness import seed_torch
+from wsvis_core.training.records import Records, is_recorded
+from wsvis_core.training.reports import BatchReport, Share, StepResult, Watch, mean_total, step_record, together
 from wsvis_core.training.run import Run
 from wsvis_core.training.schedules import Schedule
 from wsvis_core.training.signals import Stopped, leave_sigterm_to_the_trainer, noticed_sigterm
+from wsvis_core.training.team import share_of
 
 log = logging.getLogger(__name__)
-RECORDS_PER_RUN = 200
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What one step gives: losses to sum and minimise, and plain numbers to log."""
-
-    losses: dict[str, Tensor]
-    scalars: dict[str, float]
 
 
 class _Batches(Dataset):
@@ -45,6 +37,19 @@ class _Batches(Dataset):
 
     def __getitem__(self, iteration: int) -> Any:
         return self._make_batch(iteration)
+
+
+class _Waiting:
+    """An iterator that adds up how long one waits for it."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items, self.seconds = items, 0.0
+
+    def __next__(self) -> Any:
+        asked = time.monotonic()
+        item = next(self._items)
+        self.seconds += time.monotonic() - asked
+        return item
 
 
 def train(
@@ -59,6 +64,7 @@ def train(
     describe_batch: Callable[[Any], str],
     grad_clip: float | None = None,
     accumulate: int = 1,
+    watch: Watch | None = None,
 ) -> None:
     """Train `model` in place for `iterations` steps, from the last checkpoint if there is a fitting one.
 
@@ -70,53 +76,99 @@ def train(
     accumulate: k batches per step, k·i … k·i + k - 1 of make_batch, each with 1/k of its losses; for losses that are
     means this equals a batch k times as large (batch norm aside). Iterations, schedule and records count steps.
 
+    Of several processes (`run.team`) each takes its share of these k batches and all make the same step; only the
+    order of sums differs from one process. Batch norm that learns its statistics has those of the leading process.
+
     SIGTERM: the step at hand is finished and a checkpoint written, then the process ends with exit code 143 (Stopped);
     a second SIGTERM ends it at once. In a thread other than the main one, signals are left alone.
     """
     if accumulate < 1:
         raise ValueError(f"accumulate is {accumulate}; a step needs at least one batch")
     base_rates = [group["lr"] for group in optimizer.param_groups]
+    stopped = False
     with noticed_sigterm() as stop:
-        start = done = saved = resume(run, model, optimizer)
-        _cut_records(run.records_path, start)
-        progress = Progress(run.name, total=iterations, unit="step", start=start)
-        batches = iter(_loader(run, make_batch, range(start * accumulate, iterations * accumulate)))
+        start = done = saved = _begin(run, model, optimizer, watch)
+        records = Records(run, start) if run.team.leads else None
+        progress = Progress(run.name, total=iterations, unit="step", start=start) if run.team.leads else None
+        batches = _Waiting(iter(_loader(run, make_batch, _own_batches(run, start, iterations, accumulate))))
         began = last_checkpoint = time.monotonic()
-        waited = 0.0
         model.train()
-        while done < iterations and not stop.received:
+        while done < iterations:
+            stopped = run.team.any(stop.received)
+            if stopped:
+                break
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * schedule(done)
             optimizer.zero_grad(set_to_none=True)
-            parts, names = [], []
-            for index in range(done * accumulate, (done + 1) * accumulate):
-                asked = time.monotonic()
-                batch = next(batches)
-                waited += time.monotonic() - asked
-                seed_torch(run.seed, run.name, index)
-                parts.append(_add_gradients(step(batch, done), accumulate, done, describe_batch(batch), run))
-                names.append(describe_batch(batch))
+            share = _own_share(run, batches, step, describe_batch, done, accumulate)
+            reports = together(run.team.gather(share))
+            run.team.add_gradients(model)
             if any(p.grad is not None for p in model.parameters()):
-                _clip_finite(model, grad_clip, done, "; ".join(names), run)
+                _clip_finite(model, grad_clip, done, "; ".join(report.name for report in reports), run)
                 optimizer.step()
-            result, total = _mean(parts)
-            if _is_recorded(done, iterations):
-                _record(run, done, optimizer.param_groups[0]["lr"], total, result)
-            progress.advance(f"loss {total:.4f}")
+            if watch is not None and run.team.leads:
+                watch.add([report.seen for report in reports], done, iterations)
+            if records is not None and is_recorded(done, iterations):
+                records.add(step_record(done, optimizer.param_groups[0]["lr"], reports, watch))
             done += 1
-            if time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
-                save_checkpoint(run, done, model, optimizer)
+            if progress is not None:
+                progress.advance(f"loss {mean_total(reports):.4f}")
+            if run.team.leads and time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
+                save_checkpoint(run, done, model, optimizer, watch)
                 saved, last_checkpoint = done, time.monotonic()
-        if saved < done:
-            save_checkpoint(run, done, model, optimizer)
-        progress.close()
-        log.info("%s: %.1f s of %.1f s were spent waiting for data", run.name, waited, time.monotonic() - began)
-    if stop.received:
+        if run.team.leads and saved < done:
+            save_checkpoint(run, done, model, optimizer, watch)
+        if records is not None and progress is not None:
+            records.close()
+            progress.close()
+        waited, spent = batches.seconds, time.monotonic() - began
+        log.info("%s: %.1f s of %.1f s were spent waiting for data", run.name, waited, spent)
+    if stopped or stop.received:
         log.info("%s: stopped by SIGTERM at step %d of %d; run the same command to go on", run.name, done, iterations)
         raise Stopped
 
 
-def _loader(run: Run, make_batch: Callable[[int], Any], sampler: range) -> DataLoader:
+def _begin(run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, watch: Watch | None) -> int:
+    """The iteration to start with; all processes have the state of the leading one, who alone touches the files."""
+    own = resume(run, model, optimizer, watch) if run.team.leads else 0
+    start = run.team.gather(own)[0]
+    if start and not run.team.leads:
+        load_newest(run, model, optimizer, watch)
+    run.team.share_weights(model)
+    return start
+
+
+def _own_batches(run: Run, start: int, iterations: int, accumulate: int) -> Sequence[int]:
+    """Numbers of the batches that this process takes of steps start … iterations - 1."""
+    if run.team.size == 1:
+        return range(start * accumulate, iterations * accumulate)
+    own = share_of(run.team.rank, run.team.size, accumulate)
+    return [i * accumulate + k for i in range(start, iterations) for k in own]
+
+
+def _own_share(
+    run: Run,
+    batches: _Waiting,
+    step: Callable[[Any, int], StepResult],
+    describe_batch: Callable[[Any], str],
+    iteration: int,
+    accumulate: int,
+) -> Share:
+    """Add the gradients of this process's batches of a step; stops at the first loss that is not finite."""
+    share = Share()
+    for k in share_of(run.team.rank, run.team.size, accumulate):
+        batch = next(batches)
+        name = describe_batch(batch)
+        seed_torch(run.seed, run.name, iteration * accumulate + k)
+        try:
+            share.reports[k] = _add_gradients(step(batch, iteration), accumulate, iteration, name, run)
+        except WsvisError as error:
+            share.error = str(error)
+            break
+    return share
+
+
+def _loader(run: Run, make_batch: Callable[[int], Any], sampler: Sequence[int]) -> DataLoader:
     return DataLoader(
         _Batches(make_batch),
         batch_size=None,
@@ -127,23 +179,14 @@ def _loader(run: Run, make_batch: Callable[[int], Any], sampler: range) -> DataL
     )
 
 
-def _add_gradients(
-    result: StepResult, accumulate: int, iteration: int, batch: str, run: Run
-) -> tuple[StepResult, float]:
+def _add_gradients(result: StepResult, accumulate: int, iteration: int, name: str, run: Run) -> BatchReport:
     """Add the gradients of 1/accumulate of the losses; → the result without its graph, and the sum of the losses."""
-    total = _checked_sum(result, iteration, batch, run)
+    total = _checked_sum(result, iteration, name, run)
     if total.requires_grad:
         (total / accumulate).backward()
-    losses = {name: loss.detach() for name, loss in result.losses.items()}
-    return StepResult(losses, result.scalars), total.item()
-
-
-def _mean(parts: list[tuple[StepResult, float]]) -> tuple[StepResult, float]:
-    """Losses, scalars and their total, as means over the batches of a step; each batch has the same names."""
-    results = [result for result, _ in parts]
-    losses = {name: torch.stack([result.losses[name] for result in results]).mean() for name in results[0].losses}
-    scalars = {name: sum(result.scalars[name] for result in results) / len(parts) for name in results[0].scalars}
-    return StepResult(losses, scalars), sum(total for _, total in parts) / len(parts)
+    values = torch.stack([loss.detach().float() for loss in result.losses.values()]).tolist()
+    losses = dict(zip(result.losses, values, strict=True))
+    return BatchReport(name, losses, result.scalars, total.item(), result.seen)
 
 
 def _checked_sum(result: StepResult, iteration: int, batch: str, run: Run) -> Tensor:
@@ -174,36 +217,11 @@ def _advice(run: Run) -> str:
     return f"Lower the learning rate; {saved}"
 
 
-def _is_recorded(iteration: int, iterations: int) -> bool:
-    """About RECORDS_PER_RUN iterations of a run, and always the last."""
-    return iteration % max(iterations // RECORDS_PER_RUN, 1) == 0 or iteration == iterations - 1
-
-
-def _record(run: Run, iteration: int, lr: float, total: float, result: StepResult) -> None:
-    """Append one line of scalars."""
-    record = {"iteration": iteration, "lr": lr, "loss": total}
-    record |= {
-        f"loss_{name.removeprefix('loss_')}": loss.item() for name, loss in result.losses.items()
-    } | result.scalars
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with open(run.records_path, "a") as stream:
-        stream.write(json.dumps(record) + "\n")
-
-
-def _cut_records(path: Path, iteration: int) -> None:
-    """Keep whole records of iterations below `iteration`; a line cut short by a kill goes."""
-    if not path.exists():
-        return
-    lines = path.read_text().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = [line for line in whole if json.loads(line)["iteration"] < iteration]
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(kept))
-
-
 def finish(run: Run, weights: Path, records: Path, payload: dict[str, Any]) -> None:
-    """Write the declared outputs (weights file, scalar records) and remove the side folder."""
+    """Write the declared outputs (weights file, scalar records) and remove the side folder; the leader does it."""
+    if not run.team.leads:
+        return
     with atomic_path(records) as temporary:
         shutil.copyfile(run.records_path, temporary)
     save_tensors(weights, payload)
-    shutil.rmtree(run.folder)
+    remove_unfinished(run)
