@@ -84,11 +84,54 @@ def test_work_is_named_by_settings_and_inputs(tmp_path):
     assert work_settings({"x": 1}, [str(tmp_path / "a")]) != first
 
 
+def task_of(tmp_path, **options) -> SimpleNamespace:
+    """What Snakemake hands to a script."""
+    params = SimpleNamespace(settings={"seed": 7, "cam": {}}, checkpoints=str(tmp_path / "training"))
+    given = {"threads": 4, "resources": SimpleNamespace(gpu=1), **options}
+    return SimpleNamespace(rule="train_cam", params=params, input=[], **given)
+
+
 @pytest.mark.parametrize(("device", "workers"), [("cpu", 0), ("cuda", 3)])
 def test_a_run_from_a_task(tmp_path, monkeypatch, device, workers):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("WSVIS_CHECKPOINT_SECONDS", "5")
-    params = SimpleNamespace(settings={"seed": 7, "cam": {}}, checkpoints=str(tmp_path / "training"))
-    task = SimpleNamespace(rule="train_cam", params=params, input=[], threads=4)
+    task = task_of(tmp_path)
     run = training_run(task, torch.device(device))
     assert (run.name, run.seed, run.workers, run.checkpoint_seconds) == ("train_cam", 7, workers, 5.0)
-    assert run.folder == tmp_path / "training" and run.settings == {"settings": params.settings, "inputs": []}
+    assert (run.keep_checkpoints, run.event_files, run.processes) == (2, False, 1)
+    assert run.folder == tmp_path / "training" and run.settings == {"settings": task.params.settings, "inputs": []}
+
+
+def test_what_the_environment_states_is_no_part_of_the_work(tmp_path, monkeypatch):
+    plain = training_run(task_of(tmp_path), torch.device("cpu"))
+    for name, value in (("KEEP_CHECKPOINTS", "4"), ("TENSORBOARD", "1"), ("PROCESSES", "3")):
+        monkeypatch.setenv(f"WSVIS_{name}", value)
+    run = training_run(task_of(tmp_path), torch.device("cpu"))
+    assert (run.keep_checkpoints, run.event_files, run.processes) == (4, True, 3) and run.digest == plain.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("WSVIS_CHECKPOINT_SECONDS", "soon", "a number of at least 0; unset it for the default, 60"),
+        ("WSVIS_CHECKPOINT_SECONDS", "-1", "a number of at least 0; unset it for the default, 60"),
+        ("WSVIS_KEEP_CHECKPOINTS", "0", "a whole number of at least 1; unset it for the default, 2"),
+        ("WSVIS_KEEP_CHECKPOINTS", "1.5", "a whole number of at least 1; unset it for the default, 2"),
+        ("WSVIS_PROCESSES", "nan", "a whole number of at least 1; unset it for the default, 1"),
+        ("WSVIS_TENSORBOARD", "yes", "a whole number of at least 0; unset it for the default, 0"),
+    ],
+)
+def test_an_environment_that_makes_no_sense(tmp_path, monkeypatch, name, value, expected):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WsvisError) as caught:
+        training_run(task_of(tmp_path), torch.device("cpu"))
+    assert str(caught.value) == f"environment variable {name} is {value!r}, but must be {expected}"
+
+
+@pytest.mark.parametrize(("claimed", "visible", "used"), [(1, 4, 1), (4, 4, 4), (4, 2, 2)])
+def test_a_process_for_each_gpu_that_is_claimed_and_there(tmp_path, monkeypatch, caplog, claimed, visible, used):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible)
+    task = task_of(tmp_path, resources=SimpleNamespace(gpu=claimed))
+    assert training_run(task, torch.device("cuda")).processes == used
+    said = ["train_cam claims 4 GPUs but sees 2; it uses those it sees"] if claimed > visible else []
+    assert caplog.messages == said

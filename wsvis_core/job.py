@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.locks import job_lock
 from wsvis_core.storage.files import input_stamp
 from wsvis_core.training.device import setup_compute
+from wsvis_core.training.machine import stated_number
 from wsvis_core.training.run import Run
 from wsvis_core.training.signals import Stopped
 
@@ -62,7 +62,8 @@ def work_settings(settings: dict[str, Any], inputs: Iterable[str]) -> dict[str, 
 def training_run(task: Any, device: torch.device) -> Run:
     """How the trainer of a job runs. `task` has the attributes of Snakemake's script object: rule, params, input …
 
-    With a GPU, the job's other threads load data; on a CPU all threads compute.
+    With a GPU, the job's other threads load data; on a CPU all threads compute. What the environment states
+    (docs/training.md) leaves the result as it is.
     """
     return Run(
         name=task.rule,
@@ -71,5 +72,18 @@ def training_run(task: Any, device: torch.device) -> Run:
         seed=task.params.settings["seed"],
         device=device,
         workers=task.threads - 1 if device.type == "cuda" else 0,
-        checkpoint_seconds=float(os.environ.get("WSVIS_CHECKPOINT_SECONDS", 60)),
+        checkpoint_seconds=stated_number("WSVIS_CHECKPOINT_SECONDS", 60.0, least=0.0),
+        keep_checkpoints=int(stated_number("WSVIS_KEEP_CHECKPOINTS", 2, least=1)),
+        event_files=stated_number("WSVIS_TENSORBOARD", 0, least=0) > 0,
+        processes=_processes(task, device),
     )
+
+
+def _processes(task: Any, device: torch.device) -> int:
+    """One per GPU that the job claims (`resources: gpu`) and can see; on a CPU as many as WSVIS_PROCESSES asks for."""
+    if device.type != "cuda":
+        return int(stated_number("WSVIS_PROCESSES", 1, least=1))
+    claimed, visible = max(int(getattr(task.resources, "gpu", 1)), 1), torch.cuda.device_count()
+    if claimed > visible:
+        log.warning("%s claims %d GPUs but sees %d; it uses those it sees", task.rule, claimed, visible)
+    return min(claimed, visible)
