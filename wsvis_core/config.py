@@ -211,7 +211,15 @@ class MaskconsistSettings(Section):
     output_stride: Literal[8, 16, 32] = 32
     trainable_stages: int = Field(3, ge=0, le=5, description="stages that train, counted from the last")
     iterations: Count = Field(90_000, description="steps (paper: 90 000 YouTube-VIS, 75 000 Cityscapes)")
-    pairs_per_step: Count = Field(1, description="frame pairs; 1 = 2 images, which lr 0.002 fits; paper silent")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network while it trains; labels, overlaps and losses are float32 either way"
+    )
+    pairs_per_step: Count = Field(
+        1, description="frame pairs of a batch; 1 = 2 images, which lr 0.002 fits; paper silent"
+    )
+    accumulate: Count = Field(
+        1, description="batches of a step, whose gradients are averaged; several GPUs share them (docs/training.md)"
+    )
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 0.002
     gamma: Fraction = 0.1
@@ -386,7 +394,17 @@ SECTIONS: dict[str, type[Section]] = {
 VARIANT_SECTION = {"flows": "flow", "segmenters": "maskconsist", "trackers": "tracking"}
 LABELLER_SECTIONS = ("f_cam", "label_maps", "flowirn", "f_bound", "pseudo_labels")
 # Folders that stages make beside those named after variants.
-FOLDER_NAMES = {"dataset", "flow", "cam", "label_maps", "pseudo_labels", "predictions", "training", "tables"}
+FOLDER_NAMES = {
+    "dataset",
+    "flow",
+    "cam",
+    "label_maps",
+    "pseudo_labels",
+    "predictions",
+    "training",
+    "tensorboard",
+    "tables",
+}
 TOP_LEVEL = ("seed", "datasets", "flows", "labellers", "segmenters", "trackers", *SECTIONS)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ from wsvis_core.mask_ops import mask_iou
 from wsvis_core.segmentation import train as module
 from wsvis_core.segmentation.build import segmenter_from_settings, transfer_from_settings
 from wsvis_core.segmentation.predict import predict_masks
-from wsvis_core.segmentation.train import StageOneLabels, labelled_pairs, train_maskconsist
+from wsvis_core.segmentation.train import StageOneLabels, describe_batch_and_rate, labelled_pairs, train_maskconsist
+from wsvis_core.storage.files import load_tensors
 from wsvis_core.storage.instance_shards import KIND, EncodedInstances, open_instances, to_columns
 from wsvis_core.storage.shards import ShardReader, write_shard
+from wsvis_core.training import loop
+from wsvis_core.training.processes import train_together
 
 CPU = torch.device("cpu")
 SETTINGS = MaskconsistSettings(
@@ -70,6 +74,71 @@ def trained(stage1, perfect, make_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("maskconsist")
     train(stage1, perfect, make_run(folder, "x"), folder)
     return folder
+
+
+def test_two_processes_have_the_loss_curve_of_one(stage1, perfect, make_run, tmp_path):
+    settings = SETTINGS.model_copy(update={"iterations": 20, "accumulate": 2})
+    curves, weights = [], []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        one = partial(
+            train_maskconsist,
+            stage1.dataset,
+            [perfect],
+            [stage1.flow],
+            stage1.cam_weights,
+            settings,
+            None,
+            weights=folder / "w.pt",
+            records=folder / "r.jsonl",
+        )
+        train_together(one, make_run(folder, "x", processes=processes), shares=settings.accumulate)
+        curves.append([json.loads(line) for line in (folder / "r.jsonl").read_text().splitlines()])
+        weights.append(load_tensors(folder / "w.pt")["model"])
+    assert len(curves[0]) == 20 and curves[0][0]["loss"] > curves[0][-1]["loss"]
+    for alone, shared in zip(*curves, strict=True):
+        assert shared == pytest.approx(alone, abs=1e-4)
+    # Batch norm has the statistics of the leading process's batches.
+    learnt = [name for name in weights[0] if "running_" not in name and "num_batches" not in name]
+    for name in learnt:
+        assert torch.allclose(weights[0][name], weights[1][name], atol=1e-4), name
+
+
+def test_every_learnt_weight_has_a_gradient_in_half_precision(stage1, perfect, make_run, tmp_path, monkeypatch):
+    """A weight that autocast first used without graph, in the predictions, must not stay without it in the losses."""
+    reached, check = [], loop._clip_finite
+
+    def spy(model, *others):
+        reached.append([name for name, p in model.named_parameters() if p.requires_grad and p.grad is None])
+        assert all(p.grad is None or p.grad.dtype == torch.float32 for p in model.parameters())
+        return check(model, *others)
+
+    monkeypatch.setattr(loop, "_clip_finite", spy)
+    settings = SETTINGS.model_copy(update={"precision": "bfloat16", "score_threshold": 0.0})
+    train(stage1, perfect, make_run(tmp_path, "x"), tmp_path, settings=settings)
+    assert reached == [[], [], []]
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert all(row["predictions"] > 0 for row in rows)
+    assert all(value.dtype != torch.bfloat16 for value in load_tensors(tmp_path / "w.pt")["model"].values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"optimizer": "sgd", "lr": 0.002, "accumulate": 4},
+            "a step has 8 images (1 pairs × 4 batches); lr 0.002 as configured, never scaled by itself; the linear "
+            "rule gives 0.008 (0.002 for 2 images), so this is 0.25 times the rule",
+        ),
+        (
+            {"pairs_per_step": 2},
+            "a step has 4 images (2 pairs × 1 batches); lr 0.001 as configured, never scaled by itself; the linear "
+            "rule is one for SGD, not for adamw",
+        ),
+    ],
+)
+def test_the_log_says_what_the_linear_rule_gives(changes, expected):
+    assert describe_batch_and_rate(SETTINGS.model_copy(update=changes)) == expected
 
 
 def predict(stage1, weights, output):

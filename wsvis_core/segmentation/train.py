@@ -20,12 +20,15 @@ from wsvis_core.maskconsist.self_training import self_training_labels
 from wsvis_core.segmentation.augment import FramePair, augment_pair
 from wsvis_core.segmentation.build import segmenter_from_settings, transfer_from_settings
 from wsvis_core.segmentation.step import MaskConsistStep
+from wsvis_core.segmentation.transfer_watch import TransferWatch
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
+from wsvis_core.training.device import autocast
 from wsvis_core.training.loop import Run, StepResult, finish, train
 from wsvis_core.training.randomness import batch_indices, torch_generator
 from wsvis_core.training.schedules import build_optimizer, warmup_and_steps
 
 log = logging.getLogger(__name__)
+LR_OF_A_PAIR = 0.002  # Paper: the rate. Paper silent: the images of a step (docs/method.md, 3.10).
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,13 @@ def train_maskconsist(
 ) -> None:
     """Train on pairs of annotated frames and write the weights.
 
-    cam_weights: needed for backbone_weights "cam" only. self_training: None in round 0.
+    cam_weights: needed for backbone_weights "cam" only. self_training: None in round 0. Several processes
+    (`training.processes.train_together`) may call it at once; the leading one writes.
     """
     source = StageOneLabels(open_instances(labels), dataset, self_training)
     flows = FlowReader(flow)
     pairs = labelled_pairs(dataset, source, flows)
+    log.info("%s", describe_batch_and_rate(settings))
     torch.manual_seed(run.seed)
     initial = str(cam_weights) if settings.backbone_weights == "cam" else settings.backbone_weights
     segmenter = segmenter_from_settings(settings, len(dataset.categories), weights=initial).to(run.device)
@@ -100,8 +105,10 @@ def train_maskconsist(
 
     def step(batch: PairBatch, iteration: int) -> StepResult:
         images, targets, flow_pairs = _unpack(batch, run.device)
-        losses, diagnostics = model(images, targets, flow_pairs, iteration=iteration)
-        return StepResult(losses, diagnostics.summary())
+        # Labels, overlaps and losses are float32 under autocast too (TorchvisionSegmenter, transfer_labels).
+        with autocast(run.device, settings.precision):
+            losses, transferred = model(images, targets, flow_pairs, iteration=iteration)
+        return StepResult(losses, {}, transferred)
 
     train(
         run,
@@ -120,8 +127,30 @@ def train_maskconsist(
         step=step,
         describe_batch=lambda batch: ", ".join(batch.frames),
         grad_clip=settings.grad_clip,
+        accumulate=settings.accumulate,
+        watch=TransferWatch(run.name),
     )
     finish(run, weights, records, {"model": segmenter.state_dict()})
+
+
+def describe_batch_and_rate(settings: MaskconsistSettings) -> str:
+    """A line on the images of a step, the learning rate, and the one that the linear rule gives for them.
+
+    The rule (Goyal et al. 2017: k times the images, k times the rate) starts from the paper's rate, 0.002, which we
+    take to be one for a pair. It is told and not applied: `lr` is what the configuration says, whatever the batch.
+    """
+    images = 2 * settings.pairs_per_step * settings.accumulate
+    text = (
+        f"a step has {images} images ({settings.pairs_per_step} pairs × {settings.accumulate} batches); "
+        f"lr {settings.lr:g} as configured"
+    )
+    if settings.optimizer != "sgd":
+        return f"{text}, never scaled by itself; the linear rule is one for SGD, not for {settings.optimizer}"
+    ruled = LR_OF_A_PAIR * images / 2
+    return (
+        f"{text}, never scaled by itself; the linear rule gives {ruled:g} ({LR_OF_A_PAIR:g} for 2 images), "
+        f"so this is {settings.lr / ruled:.3g} times the rule"
+    )
 
 
 def labelled_pairs(dataset: VideoDataset, labels: StageOneLabels, flow: FlowReader) -> list[tuple[Video, int]]:
