@@ -26,7 +26,7 @@ class Stage:
 
 
 STAGES = {
-    "generate_dataset": Stage(1, ()),
+    "generate_dataset": Stage(2, ()),
     "prepare_dataset": Stage(1, ()),
     "extract_flow": Stage(1, ("flow",)),
     "train_cam": Stage(1, ("cam",), seeded=True, without=("cam.scales",)),

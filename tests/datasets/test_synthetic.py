@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -125,6 +126,22 @@ def test_a_static_object_moves_with_the_ground(videos):
         assert min(differences) < 1e-3
 
 
+def test_gaps_are_single_frames_between_clear_annotated_ones_and_as_frequent_as_asked():
+    settings = dataclasses.replace(DEMO, frames_per_video=12, gap_rate=0.3)
+    videos = [generate_video(index, settings) for index in range(20, 44)]
+    gaps = [
+        (v, index, sorted(g.frame for g in v.gaps if g.object_index == index))
+        for v in videos
+        for index in range(len(v.masks))
+    ]
+    for video, _, frames in gaps:
+        assert all(frame % 2 == 0 and 2 <= frame <= len(video) - 4 for frame in frames)
+        assert all(after - frame > 2 for frame, after in itertools.pairwise(frames))
+    # A frame after a gap is always clear: 0.3 of the others make 0.3 / 1.3 of all.
+    assert np.mean([len(frames) / 10 for _, _, frames in gaps]) == pytest.approx(0.3 / 1.3, abs=0.05)
+    assert not generate_video(20, dataclasses.replace(settings, gap_rate=0.0)).gaps
+
+
 def test_a_darkened_object_is_darker_than_before(videos):
     cases = [(v, g) for v in videos for g in v.gaps if g.kind == "darken"]
     assert cases
@@ -214,7 +231,7 @@ def test_jpeg_stays_close_to_the_frame(tiny_source: Path):
     [
         ({"num_classes": 9}, "synthetic data set: num_classes is 9, expected 1 to 8; change it"),
         ({"height": 10}, "synthetic data set: height is 10, expected 48 to 2000"),
-        ({"gap_probability": 1.5}, "synthetic data set: gap_probability is 1.5, expected 0 to 1"),
+        ({"gap_rate": 1.5}, "synthetic data set: gap_rate is 1.5, expected 0 to 1"),
         (
             {f"{kind}_weight": 0.0 for kind in ("single", "pair", "crossing", "together", "enter_leave", "static")},
             "synthetic data set: all scene weights are 0",

@@ -9,6 +9,7 @@ import numpy as np
 from wsvis_core.datasets.synthetic_settings import Gap, SyntheticSettings, scene_weights
 
 GOLDEN = 0.6180339887498949
+GAP_SHARES = (0.6, 0.25, 0.15)  # blur, darken, occlude
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,17 @@ def _camera_path(rng: np.random.Generator, num_frames: int, settings: SyntheticS
 def _plan_gaps(
     rng: np.random.Generator, num_objects: int, num_frames: int, settings: SyntheticSettings
 ) -> tuple[Gap, ...]:
-    """At most one gap per object, on an annotated frame that has annotated neighbours on both sides."""
-    inner = np.arange(settings.annotation_stride, num_frames - settings.annotation_stride, settings.annotation_stride)
-    gaps = []
+    """Single-frame gaps on annotated frames that have annotated neighbours on both sides, never two in a row."""
+    inner = range(settings.annotation_stride, num_frames - settings.annotation_stride, settings.annotation_stride)
+    gaps: list[Gap] = []
     for index in range(num_objects):
-        wanted = rng.random() < settings.gap_probability
-        kind = str(rng.choice(["blur", "darken", "occlude"], p=[0.4, 0.35, 0.25]))
-        if wanted and len(inner):
-            gaps.append(Gap(index, int(rng.choice(inner)), kind))
+        clear = True
+        for frame in inner:
+            wanted = rng.random() < settings.gap_rate
+            kind = str(rng.choice(["blur", "darken", "occlude"], p=GAP_SHARES))
+            clear = not (wanted and clear)
+            if not clear:
+                gaps.append(Gap(index, frame, kind))
     return tuple(gaps)
 
 

@@ -42,7 +42,7 @@ class SyntheticSettings:
     together_weight: float = 0.12  # two classes, touching, moving as one
     enter_leave_weight: float = 0.13  # object enters or leaves: frames without any object
     static_weight: float = 0.10  # an object that does not move
-    gap_probability: float = 0.4  # an object gets one single-frame gap (blurred, darkened or occluded)
+    gap_rate: float = 0.05  # an inner annotated frame blurs, darkens or hides an object that was clear before
     camera_probability: float = 0.3
     camera_speed: tuple[float, float] = (0.3, 1.2)
     noise_level: float = 1.5  # standard deviation of the sensor noise, grey levels
@@ -85,7 +85,7 @@ def _check_settings(settings: SyntheticSettings) -> None:
         "cue_hidden_probability": (0, 1),
         "cue_contrast": (0, 1),
         "texture_match_probability": (0, 1),
-        "gap_probability": (0, 1),
+        "gap_rate": (0, 1),
         "camera_probability": (0, 1),
         "jpeg_quality": (1, 100),
     }
