@@ -36,8 +36,8 @@ STAGES = {
     "make_pseudo_labels": Stage(
         2, ("flowirn", "f_cam", "pseudo_labels", "stage1"), without=("f_cam.labels", "stage1.long_side")
     ),
-    "train_maskconsist": Stage(2, ("maskconsist", "self_training"), seeded=True),
-    "predict_masks": Stage(1, ("maskconsist", "prediction")),
+    "train_maskconsist": Stage(3, ("maskconsist", "self_training"), seeded=True),
+    "predict_masks": Stage(2, ("maskconsist", "prediction")),
     "track_instances": Stage(1, ("tracking",)),
     "evaluate_pseudo_labels": Stage(2, ("evaluation",), without=("evaluation.consistency_thresholds",)),
     "evaluate_frames": Stage(

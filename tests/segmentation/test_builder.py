@@ -7,7 +7,7 @@ from torch import nn
 from wsvis_core.backbones import build_backbone
 from wsvis_core.errors import WsvisError
 from wsvis_core.segmentation import SegmenterOptions
-from wsvis_core.segmentation.builder import freeze_backbone
+from wsvis_core.segmentation.builder import BoxHead, freeze_backbone
 
 
 def learning_parts(backbone):
@@ -76,3 +76,12 @@ def test_resnet50_has_the_usual_pyramid(build):
     state = segmenter.encode([torch.zeros(3, 60, 90)])
     assert [tuple(f.shape[-2:]) for f in state.features.values()] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
     assert [len(a) for a in state.anchors] == [3 * 16 * 24, 3 * 8 * 12, 3 * 4 * 6, 3 * 2 * 3, 3 * 1 * 2]
+
+
+def test_the_box_heads_first_layer_as_a_convolution_is_the_linear_layer():
+    torch.manual_seed(0)
+    head = BoxHead(5 * 3 * 3, 8, 2)
+    pooled = torch.randn(6, 5, 3, 3).contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(head(pooled), torch.nn.Sequential.forward(head, pooled), atol=1e-6)
+    assert list(head.state_dict()) == ["1.weight", "1.bias", "3.weight", "3.bias"]
+    assert head(pooled[:0]).shape == (0, 8)

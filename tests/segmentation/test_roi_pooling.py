@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.ops import roi_align
 
 from wsvis_core.segmentation.roi_pooling import PyramidRoIAlign, paste_masks, project_masks
 
@@ -79,3 +80,67 @@ def test_no_region_no_output():
     pool = PyramidRoIAlign({"0": 4}, 3)
     assert pool({"0": torch.zeros(2, 5, 8, 8)}, [torch.zeros(0, 4)] * 2, [(32, 32)] * 2).shape == (0, 5, 3, 3)
     assert paste_masks(torch.zeros(0, 7, 7), torch.zeros(0, 4), (6, 9)).shape == (0, 6, 9)
+
+
+def pyramid_and_boxes(channels=3):
+    """Two maps of two padded images, and boxes inside, across and far outside them, thin ones and one point."""
+    generator = torch.Generator().manual_seed(3)
+    features = {
+        "0": torch.randn(2, channels, 24, 40, generator=generator),
+        "1": torch.randn(2, channels, 12, 20, generator=generator),
+    }
+    corner = torch.rand((30, 2), generator=generator) * torch.tensor([170.0, 110.0]) - 20
+    side = torch.exp(torch.randn((30, 2), generator=generator) + 3)
+    special = torch.tensor(
+        [[-900.0, -900, -800, -800], [0, 0, 160, 96], [158, 90, 300, 99], [7, 7, 7, 7], [-9, 3, -3, 60], [9, 8, 5, 4]]
+    )
+    boxes = torch.cat([torch.cat([corner, corner + side], dim=1), special])
+    return features, [boxes[:20], boxes[20:]]
+
+
+@pytest.mark.parametrize(("size", "ratio"), [(7, 2), (14, 2), (3, 1), (2, 3)])
+def test_pooling_by_sums_of_pixels_is_torchvisions_roi_align(size, ratio):
+    features, boxes = pyramid_and_boxes()
+    strides = {"0": 4, "1": 8}
+    pool = PyramidRoIAlign(strides, size, sampling_ratio=ratio, canonical_size=112)
+    for values in features.values():
+        values.requires_grad_()
+    weights = torch.randn(36, 3, size, size, generator=torch.Generator().manual_seed(4))
+
+    pooled = pool(features, boxes, [(96, 160)] * 2)
+    (pooled * weights).sum().backward()
+    gradients = [values.grad.clone() for values in features.values()]
+
+    for values in features.values():
+        values.grad = None
+    levels, expected = pool.level_of(torch.cat(boxes)), []
+    assert set(levels.tolist()) == {0, 1}
+    for number, box in enumerate(torch.cat(boxes)):
+        name = str(int(levels[number]))
+        region = torch.tensor([[float(number >= 20), *box.tolist()]])
+        expected.append(roi_align(features[name], region, size, 1 / strides[name], ratio, aligned=True))
+    (torch.cat(expected) * weights).sum().backward()
+    assert torch.allclose(pooled, torch.cat(expected), atol=1e-4)
+    for gradient, values in zip(gradients, features.values(), strict=True):
+        assert torch.allclose(gradient, values.grad, atol=1e-3)
+
+
+def test_both_ways_of_pooling_agree_and_round_boxes_to_no_half_precision():
+    features, boxes = pyramid_and_boxes()
+    pool = PyramidRoIAlign({"0": 4, "1": 8}, 7, canonical_size=112)
+    regions = torch.cat([torch.arange(36)[:, None] >= 20, torch.cat(boxes)], dim=1)
+    maps, level = list(features.values()), pool.level_of(torch.cat(boxes))
+    pooled = pool._sum_pixels(maps, regions, level)
+    assert torch.allclose(pool._align_levels(maps, regions, level), pooled, atol=1e-4)
+
+    half = {name: values.bfloat16() for name, values in features.items()}
+    with torch.autocast("cpu"):
+        rounded = pool(half, boxes, [(96, 160)] * 2)
+    assert rounded.dtype == torch.bfloat16
+    assert torch.allclose(rounded.float(), pooled, atol=0.04)
+
+
+def test_pooled_regions_lie_channels_last_on_a_cpu():
+    features, boxes = pyramid_and_boxes()
+    pooled = PyramidRoIAlign({"0": 4, "1": 8}, 7)(features, boxes, [(96, 160)] * 2)
+    assert pooled.is_contiguous(memory_format=torch.channels_last)
