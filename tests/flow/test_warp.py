@@ -100,6 +100,15 @@ def test_masks_that_leave_the_frame_are_empty_and_none_stay_none():
     assert warp_masks(masks[:0], constant_flow(1, 0, 6, 8)).shape == (0, 6, 8)
 
 
+def test_masks_warped_a_few_at_a_time_are_masks_warped_together():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(7, 9, 11, generator=generator) < 0.5
+    flow = 3 * torch.randn(2, 9, 11, generator=generator)
+    together = backward_warp(masks[None].float(), flow[None])[0]
+    for threshold in (0.5, 0.3):
+        assert torch.equal(warp_masks(masks, flow, threshold=threshold, chunk=3), together >= threshold)
+
+
 def test_masks_need_more_than_half():
     masks = torch.zeros(1, 1, 6, dtype=torch.bool)
     masks[0, 0, 3] = True

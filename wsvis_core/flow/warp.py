@@ -17,31 +17,39 @@ def backward_warp(values: Tensor, flow: Tensor) -> Tensor:
 
     values (...,C,H,W) float, flow (...,2,H,W) float in pixels → (...,C,H,W) float. Differentiable in both.
     """
-    height, width = values.shape[-2:]
     batch = values.reshape(-1, *values.shape[-3:])
-    fields = flow.reshape(-1, 2, height, width).to(batch.dtype)
+    fields = flow.reshape(-1, 2, *values.shape[-2:]).to(batch.dtype)
+    return _sample(batch, _sampling_grid(fields).expand(len(batch), -1, -1, -1)).reshape(values.shape)
+
+
+def _sampling_grid(flow: Tensor) -> Tensor:
+    """Where `grid_sample` reads for every pixel: p + flow(p). flow (B,2,H,W) → (B,H,W,2)."""
+    height, width = flow.shape[-2:]
     ys, xs = torch.meshgrid(
-        torch.arange(height, device=flow.device, dtype=batch.dtype),
-        torch.arange(width, device=flow.device, dtype=batch.dtype),
+        torch.arange(height, device=flow.device, dtype=flow.dtype),
+        torch.arange(width, device=flow.device, dtype=flow.dtype),
         indexing="ij",
     )
     # grid_sample with align_corners=True maps pixel 0 to -1 and pixel W-1 to +1.
-    gx = 2 * (xs + fields[:, 0]) / max(width - 1, 1) - 1
-    gy = 2 * (ys + fields[:, 1]) / max(height - 1, 1) - 1
-    grid = torch.stack([gx, gy], dim=-1).expand(len(batch), -1, -1, -1)
-    warped = F.grid_sample(batch, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return warped.reshape(values.shape)
+    gx = 2 * (xs + flow[:, 0]) / max(width - 1, 1) - 1
+    gy = 2 * (ys + flow[:, 1]) / max(height - 1, 1) - 1
+    return torch.stack([gx, gy], dim=-1)
 
 
-def warp_masks(masks: Tensor, flow: Tensor) -> Tensor:
-    """Masks carried along a flow: backward warp, then ≥ 0.5 (docs/method.md §3.3).
+def _sample(batch: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(batch, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+def warp_masks(masks: Tensor, flow: Tensor, *, threshold: float = 0.5, chunk: int = 8) -> Tensor:
+    """Masks carried along a flow: backward warp, then ≥ threshold (docs/method.md §3.3).
 
     masks (N,H,W) bool on frame t, flow (2,H,W) = F_{s→t} → (N,H,W) bool on frame s. A mask that leaves the
-    frame becomes empty.
+    frame becomes empty. `chunk` masks at a time are real numbers: it bounds memory, and on a CPU halves the time.
     """
     if len(masks) == 0:
         return masks
-    return backward_warp(masks[None].float(), flow[None].float())[0] >= 0.5
+    grid = _sampling_grid(flow[None].float())
+    return torch.cat([_sample(part[None].float(), grid)[0] >= threshold for part in masks.split(chunk)])
 
 
 def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
