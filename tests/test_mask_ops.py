@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from wsvis_core.mask_ops import box_iou, boxes_from_masks, mask_areas, mask_intersection, mask_iom, mask_iou
+from wsvis_core.mask_ops import (
+    box_iou,
+    boxes_from_masks,
+    mask_areas,
+    mask_intersection,
+    mask_iom,
+    mask_iou,
+    mask_unions,
+)
 
 QUICK = settings(max_examples=30, deadline=None)
 SETS = st.tuples(st.integers(0, 4), st.integers(1, 6), st.integers(1, 7)).flatmap(lambda s: arrays(bool, s))
@@ -94,3 +102,20 @@ def test_large_masks_are_counted_exactly():
     assert mask_areas(masks).tolist() == [1080 * 1920, 1080 * 1919]
     assert mask_iou(masks, masks)[0, 1].item() == pytest.approx(1919 / 1920, abs=1e-7)
     assert mask_iom(masks, masks)[0, 1].item() == 1
+
+
+def test_masks_counted_block_by_block():
+    """20,000 pixels: more than two blocks, and the last is not full."""
+    masks = torch.rand(4, 125, 160, generator=torch.Generator().manual_seed(0)) < 0.4
+    pairs = masks[:, None] & masks[None, :3]
+    assert torch.equal(mask_intersection(masks, masks[:3]), pairs.sum(dim=(2, 3)).float())
+    assert torch.equal(mask_areas(masks), masks.sum(dim=(1, 2)).float())
+
+
+def test_one_union_for_each_group_of_masks():
+    masks = torch.rand(4, 100, 160, generator=torch.Generator().manual_seed(0)) < 0.3
+    member = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0]], dtype=torch.bool)
+    unions = mask_unions(masks, member)
+    assert torch.equal(unions, torch.stack([masks[0] | masks[3], masks[0] | masks[1] | masks[2], masks[0] & False]))
+    assert mask_unions(masks, member[:, :0]).shape == (0, 100, 160)
+    assert not mask_unions(masks[:0], member[:0]).any()

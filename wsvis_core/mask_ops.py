@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,18 @@ def mask_areas(masks: Tensor) -> Tensor:
 
     masks (N,H,W) bool → (N,) float32. Exact up to 2^24 pixels per mask.
     """
-    return masks.flatten(1).sum(1).float()
+    return sum((part.sum(1) for part in _pixel_blocks(masks)), torch.zeros(len(masks), device=masks.device))
+
+
+# Pixels of every mask that are turned into real numbers at once on a CPU: few enough to stay in its cache.
+_BLOCK = 8192
+
+
+def _pixel_blocks(masks: Tensor) -> Iterator[Tensor]:
+    """The pixels of (N,H,W) bool masks as (N,P) float32, block by block; on a GPU all in one."""
+    pixels = masks.flatten(1)
+    size = _BLOCK if masks.device.type == "cpu" else max(pixels.shape[1], 1)
+    return (part.float() for part in pixels.split(size, dim=1))
 
 
 def boxes_from_masks(masks: Tensor) -> Tensor:
@@ -39,10 +52,19 @@ def _first_and_last(occupied: Tensor, length: int) -> tuple[Tensor, Tensor]:
 def mask_intersection(a: Tensor, b: Tensor) -> Tensor:
     """Pixels shared by every pair of masks.
 
-    a (N,H,W) bool, b (M,H,W) bool → (N,M) float32, by one matrix product accumulated in float32 (areas
-    exceed what half precision can hold).
+    a (N,H,W) bool, b (M,H,W) bool → (N,M) float32, by matrix products accumulated in float32 (areas exceed what
+    half precision can hold; exact up to 2^24 pixels).
     """
-    return a.flatten(1).float() @ b.flatten(1).float().T
+    shared = torch.zeros((len(a), len(b)), device=a.device)
+    for part_a, part_b in zip(_pixel_blocks(a), _pixel_blocks(b), strict=True):
+        shared.addmm_(part_a, part_b.T)
+    return shared
+
+
+def mask_unions(masks: Tensor, member: Tensor) -> Tensor:
+    """One mask for each group of masks. masks (N,H,W) bool, member (N,G) bool → (G,H,W) bool."""
+    counts = [member.float().T @ part for part in _pixel_blocks(masks)]
+    return (torch.cat(counts, dim=1) > 0).unflatten(1, masks.shape[1:])
 
 
 def mask_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from wsvis_core.flow.warp import backward_warp
+from wsvis_core.flow.warp import warp_masks
 from wsvis_core.instances import InstanceSet
 from wsvis_core.mask_ops import mask_iou
 
@@ -71,9 +72,7 @@ def carry_masks(masks: Tensor, flow: Tensor) -> Tensor:
     masks (N,H,W) bool on frame t, flow (2,H,W) = F_{s→t} in pixels → (N,H,W) bool on frame s. Nothing comes from
     outside the frame or through a flow that is not finite, so a mask may become empty.
     """
-    if len(masks) == 0:
-        return masks
-    return backward_warp(masks[None].float(), flow[None].float())[0] >= HALF
+    return warp_masks(masks, flow, threshold=HALF)
 
 
 def matching_edges(source_masks: Tensor, target_masks: Tensor, *, stride: int = 1) -> Tensor:
@@ -103,12 +102,13 @@ def match_by_class(edges: Tensor, source_classes: Tensor, target_classes: Tensor
     three tenths is not above 0.3. Classes cannot compete for partners, so each class is one
     small assignment problem, solved in float64 on the CPU: the result does not depend on the device.
     """
-    weights, above = edges.double().cpu().numpy(), (edges > min_edge).cpu().numpy()
-    sources, targets = source_classes.cpu().numpy(), target_classes.cpu().numpy()
+    weights = edges.cpu().numpy()
+    sources, targets = np.split(torch.cat([source_classes, target_classes]).cpu().numpy(), [len(source_classes)])
     pairs: list[tuple[int, int]] = []
     for label in sorted(set(sources.tolist()) & set(targets.tolist())):
         rows, columns = (sources == label).nonzero()[0], (targets == label).nonzero()[0]
         block = weights[rows[:, None], columns[None, :]]
-        chosen = zip(*linear_sum_assignment(block, maximize=True), strict=True)
-        pairs += [(int(rows[i]), int(columns[j])) for i, j in chosen if above[rows[i], columns[j]]]
+        chosen = zip(*linear_sum_assignment(block.astype(np.float64), maximize=True), strict=True)
+        above = block > block.dtype.type(min_edge)
+        pairs += [(int(rows[i]), int(columns[j])) for i, j in chosen if above[i, j]]
     return torch.tensor(sorted(pairs), dtype=torch.int64, device=edges.device).reshape(-1, 2)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wsvis_core.instances import InstanceSet
-from wsvis_core.mask_ops import box_iou
+from wsvis_core.mask_ops import box_iou, mask_unions
 
 
 def agreeing(predictions: InstanceSet, labels: InstanceSet, min_box_iou: float = 0.5) -> Tensor:
@@ -35,12 +35,12 @@ def expand_predictions(predictions: InstanceSet, labels: InstanceSet, *, min_box
     # predictions without a pixel do not count as parts.
     parts = _without_appearance(drop_empty_masks(predictions))
     member = agreeing(parts, labels, min_box_iou)
-    merged = [g for g in range(len(labels)) if int(member[:, g].sum()) >= 2]
-    if not merged:
+    merged = (member.sum(dim=0) >= 2).nonzero()[:, 0]
+    if len(merged) == 0:
         return parts
-    masks = torch.stack([parts.masks[member[:, g]].any(dim=0) for g in merged])
-    scores = torch.stack([parts.scores[member[:, g]].max() for g in merged])
-    unions = InstanceSet.from_masks(masks, labels.classes[merged], scores)
+    member = member[:, merged]
+    scores = parts.scores[:, None].where(member, -torch.inf).amax(dim=0)
+    unions = InstanceSet.from_masks(mask_unions(parts.masks, member), labels.classes[merged], scores)
     return InstanceSet.concatenate([parts, unions])
 
 
