@@ -20,6 +20,7 @@ rule train_maskconsist:
     resources:
         mem_mb=8000,
         runtime=2880,
+        # Several share the batches of a step where a profile says so (docs/training.md).
         gpu=1,
     params:
         settings=settings_of("train_maskconsist"),

@@ -141,8 +141,8 @@ def describe_batch_and_rate(settings: MaskconsistSettings) -> str:
     """
     images = 2 * settings.pairs_per_step * settings.accumulate
     text = (
-        f"a step has {images} images ({settings.pairs_per_step} pairs × {settings.accumulate} batches); "
-        f"lr {settings.lr:g} as configured"
+        f"a step has {images} images (accumulate {settings.accumulate} × pairs_per_step {settings.pairs_per_step} × 2)"
+        f"; lr {settings.lr:g} as configured"
     )
     if settings.optimizer != "sgd":
         return f"{text}, never scaled by itself; the linear rule is one for SGD, not for {settings.optimizer}"
