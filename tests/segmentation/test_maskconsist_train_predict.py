@@ -127,13 +127,13 @@ def test_every_learnt_weight_has_a_gradient_in_half_precision(stage1, perfect, m
     [
         (
             {"optimizer": "sgd", "lr": 0.002, "accumulate": 4},
-            "a step has 8 images (accumulate 4 × pairs_per_step 1 × 2); lr 0.002 as configured, never scaled by itself; "
-            "the linear rule gives 0.008 (0.002 for 2 images), so this is 0.25 times the rule",
+            "a step has 8 images (accumulate 4 × pairs_per_step 1 × 2); lr 0.002 as configured, never scaled by "
+            "itself; the linear rule gives 0.008 (0.002 for 2 images), so this is 0.25 times the rule",
         ),
         (
             {"pairs_per_step": 2},
-            "a step has 4 images (accumulate 1 × pairs_per_step 2 × 2); lr 0.001 as configured, never scaled by itself; "
-            "the linear rule is one for SGD, not for adamw",
+            "a step has 4 images (accumulate 1 × pairs_per_step 2 × 2); lr 0.001 as configured, never scaled by "
+            "itself; the linear rule is one for SGD, not for adamw",
         ),
     ],
 )
