@@ -22,6 +22,33 @@ rule publish_tracks:
         "../workflow_scripts/publish_tracks.py"
 
 
+rule show_transfers:
+    input:
+        dataset=DATASET,
+        labels=labels_of_round,
+        flow=shards(FLOW_SHARD, "train"),
+        weights=f"{ROUND}/weights.pt",
+    output:
+        transfers=f"{ROUND}/transfers.json",
+    log:
+        f"{LOGS}/show_transfers/{{labeller}}/{{segmenter}}/round-{{round}}.log",
+    benchmark:
+        f"{BENCHMARKS}/show_transfers/{{labeller}}/{{segmenter}}/round-{{round}}.tsv"
+    conda:
+        "../envs/wsvis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    params:
+        settings=settings_of("show_transfers"),
+    message:
+        "Transfers of {wildcards.segmenter} on {wildcards.labeller} labels of {wildcards.dataset}, round {wildcards.round}"
+    script:
+        "../workflow_scripts/show_transfers.py"
+
+
 rule make_report:
     input:
         dataset=DATASET,
@@ -39,6 +66,7 @@ rule make_report:
         cam_records=f"{RESULTS}/cam/training.jsonl",
         labeller_records=each_labeller(f"{RESULTS}/{{labeller}}/training.jsonl"),
         segmenter_records=each_round(f"{ROUND}/training.jsonl"),
+        transfers=each_round(f"{ROUND}/transfers.json"),
         tables=report_tables,
     output:
         page="results/{dataset}_report.html",

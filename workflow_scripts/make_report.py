@@ -16,6 +16,8 @@ each = len(labels) // len(labellers)
 records = {"classifier": files.cam_records}
 records |= {f"labeller {name}": path for name, path in zip(labellers, files.labeller_records, strict=True)}
 records |= {f"segmenter, {name}": path for name, path in zip(rounds, files.segmenter_records, strict=True)}
+pairs = zip(rounds, files.transfers, files.segmenter_records, strict=True)
+transfers = {name: (Path(found), Path(seen)) for name, found, seen in pairs}
 with job(snakemake.log[0], threads=snakemake.threads):
     inputs = collect_report(
         snakemake.wildcards.dataset,
@@ -34,6 +36,7 @@ with job(snakemake.log[0], threads=snakemake.threads):
             train_labels={name: labels[i * each : (i + 1) * each] for i, name in enumerate(labellers)},
             records={name: Path(path) for name, path in records.items()},
             benchmarks=Path(snakemake.params.benchmarks),
+            transfers=transfers,
             tables={Path(path).stem: Path(path) for path in files.tables},
         ),
         pipeline,

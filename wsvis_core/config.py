@@ -324,6 +324,8 @@ class ReportSettings(Section):
     tables: tuple[Literal["table1", "table4", "table5", "table6"], ...] = Field(
         (), description="tables shown; their runs are made for the report"
     )
+    transfers: int = Field(3, ge=0, description="training pairs shown with the labels MaskConsist transfers")
+    transfer_pairs: Count = Field(100, description="training pairs searched for them at most")
 
 
 class Table6Settings(Section):

@@ -48,7 +48,13 @@ STAGES = {
     ),
     "evaluate_video": Stage(1, ()),
     "make_table": Stage(1, ()),
-    "make_report": Stage(2, ("report",)),
+    "show_transfers": Stage(
+        1,
+        ("maskconsist", "self_training", "report"),
+        seeded=True,
+        without=("report.videos", "report.frames_per_video", "report.tables"),
+    ),
+    "make_report": Stage(3, ("report",), without=("report.transfers", "report.transfer_pairs")),
 }
 # Keys of a data set's block that leave the prepared data set as it is.
 _NOT_PREPARED = {"shards", "synthetic", "seed", "replicates"}

@@ -17,6 +17,7 @@ from wsvis_core.visualization.collect import RunFiles, collect_report, stage_cos
 from wsvis_core.visualization.collect_labels import label_examples
 from wsvis_core.visualization.inputs import ResultTable
 from wsvis_core.visualization.report import make_report
+from wsvis_core.visualization.transfers import PairTransfer, Transfers, write_transfers
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\n"
 
@@ -61,9 +62,13 @@ def files(stage1, perfect, prepared, tmp_path_factory) -> RunFiles:
     score_tracks(folder / "tracks.json", prepared / "ground_truth_val.json", folder / "video.json")
     for split, score in (("train", score_pseudo_labels), ("val", score_frames)):
         score(dataset, [perfect], prepared / f"ground_truth_{split}.json", evaluation, folder / f"{split}.json")
+    reader = open_instances([perfect])
+    found = [reader.frame(2, t) for t in (0, 0, 1, 1, 1)]
+    write_transfers(
+        Transfers(True, 4, 1, (PairTransfer(2, 0, 1, *found, (False,) * len(found[4])),)), folder / "transfers.json"
+    )
     (folder / "table4.csv").write_text("labeller,AP50_mean,AP50_se\nirn,0.25,\n")
     benchmark(folder / "benchmarks", "train_cam", "3\t0:00:03\t10\t1")
-    reader = open_instances([perfect])
     write_shard(
         folder / "some.h5",
         kind=KIND,
@@ -85,6 +90,7 @@ def files(stage1, perfect, prepared, tmp_path_factory) -> RunFiles:
         train_ground_truth=prepared / "ground_truth_train.json",
         train_labels={"flowirn": [perfect], "irn": [perfect]},
         tables={"table4": folder / "table4.csv"},
+        transfers={"round 0": (folder / "transfers.json", stage1.cam_records)},
         records={"classifier": stage1.cam_records},
         benchmarks=folder / "benchmarks",
     )
@@ -140,6 +146,16 @@ def test_false_alarms_have_a_sheet_of_their_own(stage1, truth, perfect):
     assert [len(rows) for rows in found.values()] == [0, 0, 1]
     (alarm,) = found["Labels of irn where there is no object"]
     assert list(alarm.objects) == [] and len(alarm.views["irn"].best_ious) == 0
+
+
+def test_transfers_come_with_their_frames_and_the_training_records(inputs, stage1):
+    (name, sheet), video = *inputs.transfers.items(), stage1.dataset.video(2)
+    assert name == "round 0" and (sheet.transfer, sheet.looked_at, sheet.with_transfer) == (True, 4, 1)
+    assert sheet.records == inputs.scalars["classifier"]
+    (view,) = sheet.views
+    assert view.title == video.name and np.array_equal(view.source_frame, stage1.dataset.read_frame(video, 0))
+    assert np.array_equal(view.target_frame, stage1.dataset.read_frame(video, 1))
+    assert len(view.pair.targets) == len(view.pair.transferred) > 0
 
 
 def test_counts_costs_records_and_facts(inputs):

@@ -104,7 +104,7 @@ def test_the_page_is_sound_html_without_anything_from_outside(tmp_path):
     make_report(inputs(), output)
     html = output.read_text(encoding="utf-8")
     seen = outline(html)
-    assert seen.headings[0] == "h1" and seen.headings.count("h2") == 6
+    assert seen.headings[0] == "h1" and seen.headings.count("h2") == 7
     assert seen.wordless == [] and len(set(seen.ids)) == len(seen.ids)
     assert all(address.startswith(("data:", "#")) for address in seen.addresses)
     assert all(address[1:] in seen.ids for address in seen.addresses if address.startswith("#"))
@@ -146,6 +146,7 @@ def test_an_empty_run_says_what_is_missing():
         "No pseudo-label metrics",
         "No per-category metrics",
         "No training records",
+        "No transfers were recorded",
         "No videos were selected",
         "No tables were made",
         "No counts of the data set",

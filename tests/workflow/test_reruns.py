@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow-run")]
 TRACKING = {"track_instances": 1, "evaluate_video": 1, "publish_tracks": 1, "make_report": 1}
 MASKS = {"predict_masks": 4, "evaluate_frames": 2, "evaluate_consistency": 2}
 # With Table 5, and Table 4 where labels change as well.
-SEGMENTATION = {"train_maskconsist": 2, **MASKS, "make_table": 2, **TRACKING}
+SEGMENTATION = {"train_maskconsist": 2, **MASKS, "show_transfers": 2, "make_table": 2, **TRACKING}
 # Stages of one labeller; the report shows pseudo-labels of held-out videos of the pipeline's labeller only.
 FLOWIRN_LABELS = {"make_pseudo_labels": 3, "evaluate_pseudo_labels": 1}
 EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
@@ -30,6 +30,7 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
             "predict_masks": 1,
             "evaluate_frames": 1,
             "evaluate_consistency": 1,
+            "show_transfers": 1,
             "make_table": 1,
             **TRACKING,
         },

@@ -20,13 +20,25 @@ from wsvis_core.storage.instance_shards import InstanceReader, open_instances
 from wsvis_core.storage.rle import decode_mask
 from wsvis_core.tracking.results import read_results
 from wsvis_core.visualization.collect_labels import label_examples, label_metrics, label_quality
-from wsvis_core.visualization.inputs import FrameColumn, LabelExample, ReportInputs, TrackMask, VideoStrip
+from wsvis_core.visualization.inputs import (
+    FrameColumn,
+    LabelExample,
+    ReportInputs,
+    TrackMask,
+    TransferSheet,
+    TransferView,
+    VideoStrip,
+)
 from wsvis_core.visualization.tables import read_table
+from wsvis_core.visualization.transfers import read_transfers
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where the artefacts of one pipeline lie. Labellers, rounds and tables map a name to its files, in page order."""
+    """Where the artefacts of one pipeline lie. Labellers, rounds and tables map a name to its files, in page order.
+
+    transfers: round -> (its transfers, its training records).
+    """
 
     dataset: Path
     ground_truth: Path
@@ -43,6 +55,7 @@ class RunFiles:
     records: Mapping[str, Path]
     benchmarks: Path
     tables: Mapping[str, Path] = field(default_factory=dict)
+    transfers: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ def collect_report(
         tables={table: read_table(path) for table, path in files.tables.items()},
         categories=_categories(video_metrics, frame_metrics[last_round]),
         scalars={stage: _records(path) for stage, path in files.records.items()},
+        transfers={name: _transfers(dataset, *paths) for name, paths in files.transfers.items()},
         strips=_strips(dataset, files, settings),
         settings=run_settings,
         split_counts={split: _counts(dataset.split(split)) for split in ("train", "val")},
@@ -100,6 +114,17 @@ def _label_examples(
 
 def _metrics(path: Path) -> dict[str, Any]:
     return read_json(path, made_by="the evaluate rules")
+
+
+def _transfers(dataset: VideoDataset, path: Path, records: Path) -> TransferSheet:
+    """The pairs in a file of rule show_transfers with their frames."""
+    found = read_transfers(path)
+    views = []
+    for pair in found.pairs:
+        video = dataset.video(pair.video_id)
+        frames = (dataset.read_frame(video, index) for index in (pair.source, pair.target))
+        views.append(TransferView(video.name, *frames, pair))
+    return TransferSheet(found.transfer, found.looked_at, found.with_transfer, views, _records(records))
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

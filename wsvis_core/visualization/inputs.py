@@ -10,6 +10,7 @@ import numpy as np
 
 from wsvis_core.instances import InstanceSet
 from wsvis_core.storage.instance_shards import EncodedInstances
+from wsvis_core.visualization.transfers import PairTransfer
 
 Metrics = Mapping[str, float]
 
@@ -99,6 +100,30 @@ class ResultTable:
 
 
 @dataclass(frozen=True)
+class TransferView:
+    """A training pair with its two frames uint8 (H,W,3), of the same size; masks at any size."""
+
+    title: str
+    source_frame: np.ndarray
+    target_frame: np.ndarray
+    pair: PairTransfer
+
+
+@dataclass(frozen=True)
+class TransferSheet:
+    """What is known of the transfers of one round: the training records, and pairs to look at.
+
+    transfer: False for a plain Mask R-CNN · looked_at, with_transfer: pairs tried, and those with a transferred label.
+    """
+
+    transfer: bool
+    looked_at: int = 0
+    with_transfer: int = 0
+    views: Sequence[TransferView] = ()
+    records: Sequence[Mapping[str, float]] = ()
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """What the page is made of. Every part may be empty; the page then says that it is.
 
@@ -113,6 +138,7 @@ class ReportInputs:
     categories        category name -> metrics, one row each
     tables            name ("table4") -> a table over many runs
     scalars           stage name -> JSONL records, each {"iteration": int, "loss_...": float, ...}
+    transfers         round name -> MaskConsist's transfers
     settings          the merged configuration, nested plain types
     split_counts      split name -> {"videos": int, "frames": int, ...}
     stage_costs       [{"rule": str, "seconds": float, "max_rss_mb": float | None}, ...] in the order they ran
@@ -129,6 +155,7 @@ class ReportInputs:
     categories: Mapping[str, Metrics] = field(default_factory=dict)
     tables: Mapping[str, ResultTable] = field(default_factory=dict)
     scalars: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    transfers: Mapping[str, TransferSheet] = field(default_factory=dict)
     strips: Sequence[VideoStrip] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     split_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

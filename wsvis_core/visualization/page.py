@@ -16,6 +16,7 @@ from wsvis_core.visualization.sections import (
 from wsvis_core.visualization.strips import LAYERS
 from wsvis_core.visualization.stylesheet import COLOURS, FIGURES, SHEETS, TYPE, layer_switches
 from wsvis_core.visualization.tables_section import tables_section
+from wsvis_core.visualization.transfers_section import TRANSFER_SCALARS, transfers_section
 
 
 def page_html(inputs: ReportInputs) -> str:
@@ -24,7 +25,8 @@ def page_html(inputs: ReportInputs) -> str:
         "metrics": ("Metrics", metrics_section(inputs)),
         "tables": ("The paper's tables", tables_section(inputs.tables)),
         "pseudo-labels": ("Pseudo-labels", pseudo_labels_section(inputs)),
-        "training": ("Training", training_section(inputs.scalars)),
+        "training": ("Training", training_section(inputs.scalars, without=TRANSFER_SCALARS)),
+        "transfers": ("MaskConsist's transfers", transfers_section(inputs.transfers, inputs.class_names)),
         "videos": ("Videos", videos_section(inputs)),
         "run": ("Run", run_section(inputs)),
     }

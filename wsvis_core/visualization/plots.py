@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,17 +25,31 @@ BOOKKEEPING = {"iteration", "epoch", "seconds", "seconds_per_iteration", "rate",
 POINTS = 60
 
 
-def scalar_charts(stage: str, records: Sequence[Mapping[str, float]]) -> list[Chart]:
+def scalar_charts(stage: str, records: Sequence[Mapping[str, float]], *, without: Collection[str] = ()) -> list[Chart]:
     """The charts of one training stage: all losses together first, then one small chart per other scalar.
 
     records: JSONL rows {"iteration": int, name: number, ...}, in any order; names may be missing from some rows.
-    Rows without a finite number for a name are left out of that line. No usable number gives no chart.
+    Rows without a finite number for a name are left out of that line. No usable number gives no chart, nor do the
+    names in `without`.
     """
-    names = _scalar_names(records)
+    names = [name for name in _scalar_names(records) if name not in without]
     losses = [name for name in names if "loss" in name]
     chunks = [losses[i : i + len(SERIES)] for i in range(0, len(losses), len(SERIES))]
     groups = [("losses" if len(chunk) > 1 else _readable(chunk[0]), chunk) for chunk in chunks]
     groups += [(_readable(name), [name]) for name in names if "loss" not in name]
+    return _line_charts(stage, groups, records)
+
+
+def grouped_charts(
+    stage: str, groups: Mapping[str, Sequence[str]], records: Sequence[Mapping[str, float]]
+) -> list[Chart]:
+    """One chart for each title of `groups` with the scalars it names; records as in `scalar_charts`."""
+    return _line_charts(stage, list(groups.items()), records)
+
+
+def _line_charts(
+    stage: str, groups: Sequence[tuple[str, Sequence[str]]], records: Sequence[Mapping[str, float]]
+) -> list[Chart]:
     charts = [_line_chart(stage, title, {n: _points(records, n) for n in group}) for title, group in groups]
     return [chart for chart in charts if chart is not None]
 

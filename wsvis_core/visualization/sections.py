@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import yaml
 
@@ -63,13 +63,13 @@ def by_quality(categories: Mapping[str, Metrics]) -> dict[str, Metrics]:
     return dict(sorted(categories.items(), key=rank))
 
 
-def training_section(scalars: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """The curves of every training stage as small multiples."""
+def training_section(scalars: Mapping[str, Sequence[Mapping[str, float]]], *, without: Collection[str] = ()) -> str:
+    """The curves of every training stage as small multiples; `without`: scalars that are shown elsewhere."""
     if not scalars:
         return empty("No training records.")
     parts = []
     for stage, records in scalars.items():
-        charts = scalar_charts(stage, records)
+        charts = scalar_charts(stage, records, without=without)
         body = "".join(map(figure_html, charts)) or empty("No records of this stage.")
         last = max((int(record.get("iteration", 0)) for record in records), default=0)
         note = f"{number(last)} iterations" if last else ""

@@ -135,6 +135,9 @@ border:1px dashed var(--film-rule)}
 .presence i.off{background:none;height:0;border-top:1px dotted var(--film-muted);border-radius:0}
 main:has(#size-small:checked) #videos{--cell:10rem}
 main:has(#size-large:checked) #videos{--cell:23rem}
+#transfers{--head:9rem;
+--cell:clamp(8.5rem,(min(100vw,96rem) - 2*var(--gutter) - var(--head) - 1rem)/7,13rem)}
+#transfers>.note{max-width:62rem;margin-bottom:1.75rem}
 .galleries{--cell:clamp(9.5rem,20vw,16rem);margin-top:3rem}
 .galleries>.note{margin-bottom:.75rem}
 .gallery{display:grid;gap:1.1rem 1.5rem;padding:0 1.25rem;
