@@ -3,6 +3,7 @@
     make bench                           all of them
     python -m benchmarks.run walk IoU    those whose name contains one of the words
     python -m benchmarks.run breakdown   where the time of the pseudo-label stage goes
+    python -m benchmarks.run maskconsist what MaskConsist adds to a training step, and where a step's time goes
 
 Figures are kept in benchmarks/README.md with date and machine. One thread and CPU time, so that they compare across
 machines and suffer little from what else runs there; the smallest of a few times counts.
@@ -18,6 +19,7 @@ import torch
 from benchmarks.breakdown import print_breakdown
 from benchmarks.case import Call, Case
 from benchmarks.cases import CASES
+from benchmarks.maskconsist_step import print_maskconsist
 from benchmarks.memory import peak_of
 
 
@@ -27,6 +29,8 @@ def main(names: list[str]) -> None:
     torch.set_flush_denormal(True)
     if names == ["breakdown"]:
         return print_breakdown()
+    if names == ["maskconsist"]:
+        return print_maskconsist()
     print("| what | ours, ms | alternative | its time, ms | ratio | peak memory, MB | error of ours |")
     print("|---|---|---|---|---|---|---|")
     for number, case in enumerate(CASES):
@@ -35,6 +39,8 @@ def main(names: list[str]) -> None:
     if not names:
         print()
         print_breakdown()
+        print()
+        print_maskconsist()
 
 
 def _row(number: int, case: Case) -> str:
