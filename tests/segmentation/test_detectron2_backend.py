@@ -224,6 +224,13 @@ def test_without_a_sampling_ratio_detectron2_samples_every_feature_pixel():
     assert made.proposals.smooth_l1_beta == made.heads.box_predictor.smooth_l1_beta == 0
 
 
+def test_the_mask_head_starts_as_detectron2s_unless_it_trains_from_scratch():
+    for norm, deviation in (("none", 0.001), ("group", (2 / 5) ** 0.5)):
+        torch.manual_seed(0)
+        made = backend.build_detectron2_segmenter(trunk(), 5, head_norm=norm)
+        assert made.heads.mask_head.predictor.weight.std().item() == pytest.approx(deviation, rel=0.1)
+
+
 def test_strides_that_do_not_double_are_refused():
     with pytest.raises(WsvisError, match=r"strides that double .* are 4, 8, 16, 16; set maskconsist.output_stride to"):
         backend.build_detectron2_segmenter(build_backbone("resnet_tiny", output_stride=16), 2)

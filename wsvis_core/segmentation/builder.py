@@ -45,7 +45,8 @@ class SegmenterOptions:
     - roi_canonical_size: side in pixels of the boxes that are read at stride 16; half of it at stride 8, and so on.
     - sampling_ratio: samples per side of a cell of RoIAlign; None is each framework's own default (torchvision 2,
       detectron2 one per feature pixel that the cell covers).
-    - head_norm: "none", or "group" for group norm in pyramid and mask head (for training from scratch).
+    - head_norm: "none", or "group" for group norm in pyramid and mask head (for training from scratch); detectron2's
+      mask head then also starts as torchvision's does.
     """
 
     trainable_stages: int = 3

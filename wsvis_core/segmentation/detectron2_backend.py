@@ -330,6 +330,15 @@ def _build_heads(options: SegmenterOptions, num_classes: int, levels: dict[str, 
         canonical_box_size=options.roi_canonical_size,
     )
     region = partial(_square, options.fpn_channels)
+    mask_head = MaskRCNNConvUpsampleHead(
+        region(options.mask_pool_size),
+        num_classes=num_classes,
+        conv_dims=[options.mask_channels] * (options.mask_layers + 1),
+        conv_norm=norm_layer(options.head_norm) or "",
+    )
+    if options.head_norm == "group":
+        # detectron2 starts the last layer at σ = 0.001, which a few hundred steps do not overcome (docs/detectron2.md).
+        nn.init.kaiming_normal_(mask_head.predictor.weight, mode="fan_out", nonlinearity="relu")
     box_head = FastRCNNConvFCHead(
         region(options.box_pool_size), conv_dims=[], fc_dims=[options.representation_size] * options.box_layers
     )
@@ -351,12 +360,7 @@ def _build_heads(options: SegmenterOptions, num_classes: int, levels: dict[str, 
         ),
         mask_in_features=read,
         mask_pooler=pool(options.mask_pool_size),
-        mask_head=MaskRCNNConvUpsampleHead(
-            region(options.mask_pool_size),
-            num_classes=num_classes,
-            conv_dims=[options.mask_channels] * (options.mask_layers + 1),
-            conv_norm=norm_layer(options.head_norm) or "",
-        ),
+        mask_head=mask_head,
     )
 
 
