@@ -6,7 +6,6 @@ import torch
 
 from benchmarks.case import Call, Case
 from benchmarks.crf_case import prepare_crf
-from benchmarks.maskconsist_step import prepare_step
 from benchmarks.stage1_cases import STAGE1_CASES
 from wsvis_core.mask_ops import mask_iou
 
@@ -24,5 +23,4 @@ CASES = [
     *STAGE1_CASES,
     Case("CRF, 288×512, 3 labels, two decisions, kernels included", "sum over offsets", prepare_crf, (3, 1)),
     Case("mask IoU, 100×100 masks of 240×428", "loop over pairs", _iou),
-    Case("MaskConsist step, ResNet-50-FPN, 2×480×854, 30 predictions", "plain Mask R-CNN step", prepare_step, (3, 3)),
 ]

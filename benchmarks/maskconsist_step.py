@@ -64,12 +64,6 @@ class Scene:
         return counts
 
 
-def prepare_step() -> tuple[Call, Call]:
-    """A MaskConsist step and a plain one."""
-    scene = Scene("apart")
-    return (lambda: scene.step(scene.maskconsist)), (lambda: scene.step(scene.plain))
-
-
 def print_maskconsist() -> None:
     """Print two Markdown tables: the ratio with either kind of labels, and the parts of a step with found ones."""
     print("| MaskConsist over plain step | CPU time | wall time | matching and transfer | predictions, targets |")
