@@ -19,7 +19,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = ("results/tiny_vis.json", "results/tiny_report.html")
 SECONDS = 900
-VIDEOS = {"num_videos": 8, "frames_per_video": 4, "height": 48, "width": 80, "num_classes": 2, "seed": 3}
+# With another seed the classifier may learn nothing in its few steps: no pseudo-labels, nothing to train on.
+VIDEOS = {"num_videos": 8, "frames_per_video": 4, "height": 48, "width": 80, "num_classes": 2, "seed": 4}
 # Every stage does its real work on networks and frames so small that starting a job takes longer than the job.
 SIZES = {
     "stage1": {"long_side": 80},
