@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from wsvis_core.datasets.synthetic import SyntheticSettings, generate_video, write_dataset
+from wsvis_core.datasets.synthetic_render import disturb
+from wsvis_core.datasets.synthetic_scenes import GAP_KINDS
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.warp import backward_warp, warp_masks
 
@@ -87,7 +89,7 @@ def test_objects_have_the_size_the_method_expects(videos):
 def test_every_failure_mode_occurs_in_the_demo_set(videos):
     scenes = {video.scene for video in videos}
     assert scenes == {"single", "pair", "crossing", "together", "enter_leave", "static"}
-    assert {gap.kind for video in videos for gap in video.gaps} == {"blur", "darken", "occlude"}
+    assert {gap.kind for video in videos for gap in video.gaps} == set(GAP_KINDS)
     assert 0.1 < np.mean([video.camera_moves for video in videos]) < 0.6
     assert 0.15 < np.concatenate([video.cue_hidden for video in videos]).mean() < 0.6
     assert sum(len(video) == 1 for video in videos) == 1
@@ -149,6 +151,25 @@ def test_a_darkened_object_is_darker_than_before(videos):
         mask, before = video.masks[gap.object_index, gap.frame], video.masks[gap.object_index, gap.frame - 1]
         if mask.any() and before.any():
             assert video.frames[gap.frame][mask].mean() < 0.6 * video.frames[gap.frame - 1][before].mean()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in GAP_KINDS if kind != "occlude"])
+def test_a_disturbance_changes_the_object_and_leaves_the_rest(kind):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 255, (40, 60, 3)).astype(np.float32)
+    mask = np.zeros((40, 60), dtype=bool)
+    mask[10:30, 15:40] = True
+    changed = image.copy()
+    disturb(changed, mask, kind)
+    assert np.abs(changed - image)[12:28, 17:38].mean() > 30
+    far = cv2.dilate(mask.astype(np.uint8), np.ones((25, 25), np.uint8)) == 0
+    assert np.abs(changed - image)[far].max() < 0.1
+    assert changed.min() >= 0 and changed.max() <= 255
+
+
+def test_a_disturbance_of_no_known_kind_is_an_error():
+    with pytest.raises(ValueError, match="disturb has no kind 'snow'"):
+        disturb(np.zeros((4, 4, 3), np.float32), np.ones((4, 4), bool), "snow")
 
 
 def test_optical_flow_works_on_it(videos):

@@ -113,8 +113,23 @@ def _motion(now: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def disturb(image: np.ndarray, mask: np.ndarray, kind: str) -> None:
-    """Blur or darken the pixels of ``mask`` (bool H,W) in place, with a soft edge."""
+    """Make the pixels of ``mask`` (bool H,W) hard to read, in place, with a soft edge.
+
+    ``kind``: blur · darken · wash (overexposed) · fade (as through fog) · tint (light of another colour).
+    """
     soft = cv2.GaussianBlur(cv2.dilate(mask.astype(np.float32), np.ones((5, 5), np.uint8)), (0, 0), 1.5)[:, :, None]
-    changed = image * 0.22 if kind == "darken" else cv2.GaussianBlur(image, (0, 0), 6.0)
+    match kind:
+        case "blur":
+            changed = cv2.GaussianBlur(image, (0, 0), 6.0)
+        case "darken":
+            changed = image * 0.22
+        case "wash":
+            changed = 255.0 - (255.0 - image) * 0.3
+        case "fade":
+            changed = 128.0 + (image.mean(axis=2, keepdims=True) - 128.0) * 0.4
+        case "tint":
+            changed = image[:, :, [1, 2, 0]]
+        case _:
+            raise ValueError(f"disturb has no kind '{kind}'")
     image *= 1.0 - soft
     image += soft * changed

@@ -9,7 +9,8 @@ import numpy as np
 from wsvis_core.datasets.synthetic_settings import Gap, SyntheticSettings, scene_weights
 
 GOLDEN = 0.6180339887498949
-GAP_SHARES = (0.6, 0.25, 0.15)  # blur, darken, occlude
+# Six kinds, so that each is rare: what a classifier sees often it copes with, and stage 1 would not miss it.
+GAP_KINDS = ("blur", "darken", "wash", "fade", "tint", "occlude")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _plan_gaps(
         clear = True
         for frame in inner:
             wanted = rng.random() < settings.gap_rate
-            kind = str(rng.choice(["blur", "darken", "occlude"], p=GAP_SHARES))
+            kind = str(rng.choice(GAP_KINDS))
             clear = not (wanted and clear)
             if not clear:
                 gaps.append(Gap(index, frame, kind))

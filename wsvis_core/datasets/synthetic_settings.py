@@ -42,7 +42,7 @@ class SyntheticSettings:
     together_weight: float = 0.12  # two classes, touching, moving as one
     enter_leave_weight: float = 0.13  # object enters or leaves: frames without any object
     static_weight: float = 0.10  # an object that does not move
-    gap_rate: float = 0.05  # an inner annotated frame blurs, darkens or hides an object that was clear before
+    gap_rate: float = 0.05  # chance of an inner annotated frame to be a gap of an object that was clear before
     camera_probability: float = 0.3
     camera_speed: tuple[float, float] = (0.3, 1.2)
     noise_level: float = 1.5  # standard deviation of the sensor noise, grey levels
@@ -107,7 +107,7 @@ def scene_weights(settings: SyntheticSettings) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Gap:
-    """A single-frame failure: object ``object_index`` is ``kind`` (blur, darken, occlude) in native frame ``frame``."""
+    """A single-frame failure of an object in native frame ``frame``; ``kind``: as in `disturb`, or occlude."""
 
     object_index: int
     frame: int
