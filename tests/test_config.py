@@ -11,6 +11,8 @@ import yaml
 from wsvis_core.check import load_config
 from wsvis_core.config import SECTIONS, Config, build_section
 from wsvis_core.errors import WsvisError
+from wsvis_core.maskconsist.transfer import TransferSettings
+from wsvis_core.segmentation.build import transfer_from_settings
 
 ROOT = Path(__file__).parents[1]
 CONFIG_FILE = ROOT / "config.yaml"
@@ -168,6 +170,7 @@ def test_the_projects_config_has_the_issue_s_variants():
     project = load_config([CONFIG_FILE])
     assert project.variants("labellers") == ["irn", "irn_fbound", "irn_fcam", "flowirn"]
     names = ["maskrcnn", "maskconsist", "maskconsist_no_intra", "maskconsist_no_inter", "maskconsist_no_iom"]
+    names.append("maskconsist_literal")
     assert project.variants("segmenters") == [*names, "maskrcnn_detectron2", "maskconsist_detectron2"]
     switches = {
         name: [project.section("f_cam", "ytvis", labeller=name).enabled]
@@ -186,6 +189,7 @@ def test_the_projects_config_has_the_issue_s_variants():
     assert off == {
         "maskrcnn": list(parts),
         "maskconsist": [],
+        "maskconsist_literal": [],
         "maskconsist_no_intra": ["intra_frame"],
         "maskconsist_no_inter": ["inter_frame"],
         "maskconsist_no_iom": ["iom_nms"],
@@ -519,3 +523,13 @@ def test_a_row_that_does_not_exist_is_named(tables, message) -> None:
     with pytest.raises(WsvisError) as caught:
         Config({**VARIANTS, **variants, "datasets": {"a": {"root": "x"}}, "tables": tables}, source="mine.yaml")
     assert str(caught.value) == message
+
+
+def test_the_literal_segmenter_is_the_paper_on_every_data_set():
+    project = load_config([CONFIG_FILE])
+    for dataset in project.datasets:
+        chosen = transfer_from_settings(project.section("maskconsist", dataset, segmenter="maskconsist_literal"))
+        assert chosen == TransferSettings()
+        assert project.section("maskconsist", dataset, segmenter="maskconsist_literal").start_iteration == 0
+        ours = transfer_from_settings(project.section("maskconsist", dataset, segmenter="maskconsist"))
+        assert ours == TransferSettings(merge_rule="intersection", min_candidate_score=0.3, min_edge=0.3)

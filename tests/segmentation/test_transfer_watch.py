@@ -84,7 +84,7 @@ def test_the_warning_names_the_ratchet_and_what_cuts_it(caplog):
     assert caplog.messages[-1] == (
         "toy: in the last 100 steps the targets were 1.70 times as large as the stage-1 labels (limit 1.5), which "
         "looks like the union ratchet (docs/method.md, 3.5). If the ratio keeps rising, cut it by "
-        "maskconsist.merge_rule: prediction, label_priority: labels_first with fill_only: true, growth_cap, "
+        "maskconsist.merge_rule: intersection, label_priority: labels_first with fill_only: true, growth_cap, "
         "or a later start_iteration"
     )
 

@@ -35,7 +35,8 @@ class TransferSettings:
     the loop can make a mask smaller, so errors of the detector and of the flow only ever add pixels. With a long
     schedule and a pretrained detector the predictions are tight and little is added; with a short one from
     scratch masks grew until AP collapsed. Watch `TransferDiagnostics.area_ratio` and `transferred_growth`.
-    The second block of options cuts the loop at one place each; all are off by default.
+    The second block of options cuts the loop at one place each; all are off by default here, while the segmenter
+    `maskconsist` of `config.yaml` transfers intersections (docs/maskconsist.md).
 
     The paper's switches and thresholds:
     - intra_frame: offer the union of predictions that agree with one label (Table 5, "Intra-F").

@@ -79,7 +79,7 @@ class TransferWatch:
             log.warning(
                 "%s: in the last %d steps the targets were %.2f times as large as the stage-1 labels (limit %.1f), "
                 "which looks like the union ratchet (docs/method.md, 3.5). If the ratio keeps rising, cut it by "
-                "maskconsist.merge_rule: prediction, label_priority: labels_first with fill_only: true, growth_cap, "
+                "maskconsist.merge_rule: intersection, label_priority: labels_first with fill_only: true, growth_cap, "
                 "or a later start_iteration",
                 self._name,
                 steps,
