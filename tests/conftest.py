@@ -29,6 +29,16 @@ from wsvis_core.training.loop import Run
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
 
+
+@pytest.fixture(autouse=True)
+def settings_of_the_process():
+    """What a job sets for its whole process is undone: a test process has many jobs, and hypothesis needs denormals."""
+    yield
+    torch.set_flush_denormal(False)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
 # Video 3 has one frame; video 4 starts with frames without any object.
 TINY = SyntheticSettings(num_videos=6, frames_per_video=4, height=48, width=80, seed=3, one_frame_video=2)
 LONG_SIDE = 80

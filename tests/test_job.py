@@ -16,12 +16,8 @@ from wsvis_core.training.signals import Stopped
 
 
 @pytest.fixture(autouse=True)
-def settings_of_the_process(monkeypatch):
+def no_gpu(monkeypatch):
     monkeypatch.setenv("WSVIS_DEVICE", "cpu")
-    yield
-    torch.set_flush_denormal(False)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 @contextmanager

@@ -6,14 +6,6 @@ import torch
 from wsvis_core.training.device import setup_compute
 
 
-@pytest.fixture(autouse=True)
-def restore():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
-
-
 @pytest.mark.parametrize(("asked", "used"), [(2, 2), (1, 1), (0, 1)])
 def test_threads(asked, used):
     setup_compute(asked)

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from wsvis_core.storage.files import load_tensors
 
 pytestmark = pytest.mark.workflow
 ATTEMPTS = 5
@@ -59,6 +62,9 @@ STAGES = {
     "train_maskconsist, round 1": trainer(f"train_maskconsist/{ROUND_1}.log", ROUND_1),
     "track_instances": Stage(f"track_instances/{ROUND_1}/unovost.log", f"{ROUND_1}/unovost/tracks.json"),
     "evaluate_frames": Stage(f"evaluate_frames/{ROUND_1}.log", f"{ROUND_1}/frame_metrics.json"),
+    "evaluate_consistency": Stage(f"evaluate_consistency/{ROUND_1}.log", f"{ROUND_1}/consistency_metrics.json"),
+    "show_transfers": Stage(f"show_transfers/{ROUND_1}.log", f"{ROUND_1}/transfers.json"),
+    "make_table": Stage("make_table/table5.log", "tables/table5.csv"),
     "evaluate_video": Stage(f"evaluate_video/{ROUND_1}/unovost.log", f"{ROUND_1}/unovost/metrics.json"),
     "publish_tracks": Stage("publish_tracks.log", "../tiny_vis.json"),
     "make_report": Stage("make_report.log", "../tiny_report.html"),
@@ -79,13 +85,13 @@ class Victim:
     def ended(self) -> bool:
         return self._process.poll() is not None
 
-    def kill(self) -> None:
-        """SIGKILL for Snakemake and all its jobs; returns when none of them is left."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """A signal for Snakemake and all its jobs; returns when none of them is left."""
         try:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, number)
         except ProcessLookupError:
             return
-        self._process.wait()
+        self._process.wait(SECONDS)
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             try:
@@ -96,7 +102,7 @@ class Victim:
         raise TimeoutError("processes of the killed run are still there")
 
 
-def kill_in(stage: Stage, project, screen: Path) -> bool:
+def kill_in(stage: Stage, project, screen: Path, number: signal.Signals = signal.SIGKILL) -> bool:
     """Start the run, kill it when the stage is at work; False when the stage was faster than the kill."""
     log, results = project.folder / "logs/tiny" / stage.log, project.folder / "results/tiny"
     for path in results.glob(stage.made):
@@ -112,6 +118,7 @@ def kill_in(stage: Stage, project, screen: Path) -> bool:
             assert not victim.ended(), victim.output
             assert time.monotonic() < deadline, victim.output
             time.sleep(0.001)
+        victim.kill(number)
     finally:
         victim.kill()
     if stage.begun is not None and any(results.glob(stage.made)):
@@ -127,7 +134,9 @@ def _is_at_work(log: Path, results: Path, stage: Stage) -> bool:
 def test_killed_in_every_stage_gives_the_same_result(
     tiny_project, sizes: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    project = tiny_project.changed({"pipeline": {"compare_labellers": []}, "report": sizes["report"]})
+    project = tiny_project.changed(
+        {"pipeline": {"compare_labellers": []}, "report": {**sizes["report"], "tables": ["table5"]}}
+    )
     for name, stage in STAGES.items():
         for attempt in range(ATTEMPTS):
             if kill_in(stage, project, tmp_path / f"{name} {attempt}.out"):
@@ -152,6 +161,28 @@ def test_killed_in_every_stage_gives_the_same_result(
             text = (project.folder / "logs/tiny" / stage.log).read_text()
             assert re.search(r"resuming at iteration [1-9]", text), text
     assert "Nothing to be done" in project.run().output
+
+
+@pytest.mark.xdist_group("workflow-run")
+def test_a_trainer_saves_its_work_on_sigterm(finished_run, make_project, tmp_path: Path) -> None:
+    """What a cluster sends before the kill, to all processes of the job."""
+    whole = finished_run.project
+    copy = whole.copy(tmp_path / "copy")
+    name, stage = f"results/tiny/{ROUND_1}/weights.pt", STAGES["train_maskconsist, round 1"]
+    project = make_project(copy.folder, whole.config, [name])
+    for attempt in range(ATTEMPTS):
+        if kill_in(stage, project, tmp_path / f"{attempt}.out", signal.SIGTERM):
+            break
+    else:
+        pytest.fail(f"the trainer was never in the middle of its work, in {ATTEMPTS} attempts")
+    said = re.search(r"stopped by SIGTERM at step (\d+) of", (copy.folder / "logs/tiny" / stage.log).read_text())
+    assert said is not None
+    outcome = project.run()
+    assert outcome.returncode == 0, outcome.output
+    assert f"resuming at iteration {said[1]}\n" in (copy.folder / "logs/tiny" / stage.log).read_text()
+    found, expected = (load_tensors(folder / name)["model"] for folder in (copy.folder, whole.folder))
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
 @pytest.mark.xdist_group("workflow-run")
