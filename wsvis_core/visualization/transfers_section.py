@@ -18,9 +18,10 @@ from wsvis_core.visualization.strips import CAPTION_ENTRIES, items_html
 
 EXPLANATION = (
     "MaskConsist trains on pairs of frames. What the network predicts on one frame is carried along the flow to the "
-    "other and matched with what it predicts there; where a match lies on a stage-1 label of the first frame, its two "
-    "masks together become a label of the second. The curves count this while the network trains, both directions of "
-    "a pair together. The pictures are training pairs as the finished network sees them."
+    "other and matched with what it predicts there; a match that lies on a stage-1 label of the first frame becomes a "
+    "label of the second: what its two masks have in common, or together, as maskconsist.merge_rule says. The curves "
+    "count this while the network trains, both directions of a pair together. The pictures are training pairs as the "
+    "finished network sees them."
 )
 LEGEND = "White line: a label that the target frame did not have of its own. Colour: the class."
 # Title -> names of the training records that share a chart.
