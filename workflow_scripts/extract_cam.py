@@ -9,7 +9,7 @@ from wsvis_core.datasets.video import VideoDataset
 from wsvis_core.job import job, work_settings
 
 settings = snakemake.params.settings
-with job(snakemake.log[0], threads=snakemake.threads) as device:
+with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resources) as device:
     dataset = VideoDataset.load(Path(snakemake.input.dataset).parent)
     extract_cam(
         dataset,

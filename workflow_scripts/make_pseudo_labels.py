@@ -10,7 +10,7 @@ from wsvis_core.labellers.flowirn import build_flowirn_labeller
 from wsvis_core.labellers.infer import make_pseudo_labels
 
 settings = snakemake.params.settings
-with job(snakemake.log[0], threads=snakemake.threads) as device:
+with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resources) as device:
     dataset = VideoDataset.load(Path(snakemake.input.dataset).parent)
     labeller = build_flowirn_labeller(
         dataset,

@@ -9,7 +9,7 @@ from wsvis_core.job import job, work_settings
 from wsvis_core.segmentation.predict import predict_masks
 
 settings = snakemake.params.settings
-with job(snakemake.log[0], threads=snakemake.threads) as device:
+with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resources) as device:
     dataset = VideoDataset.load(Path(snakemake.input.dataset).parent)
     predict_masks(
         dataset,

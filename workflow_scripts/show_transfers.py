@@ -9,7 +9,7 @@ from wsvis_core.visualization.show_transfers import show_transfers
 
 settings = snakemake.params.settings
 later_round = "self_training" in settings
-with job(snakemake.log[0], threads=snakemake.threads) as device:
+with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resources) as device:
     show_transfers(
         VideoDataset.load(Path(snakemake.input.dataset).parent),
         [Path(path) for path in snakemake.input.labels],

@@ -8,7 +8,7 @@ from wsvis_core.datasets.video import VideoDataset
 from wsvis_core.job import job, training_run
 
 settings = snakemake.params.settings
-with job(snakemake.log[0], threads=snakemake.threads) as device:
+with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resources) as device:
     train_cam(
         VideoDataset.load(Path(snakemake.input.dataset).parent),
         build_section("cam", settings["cam"]),

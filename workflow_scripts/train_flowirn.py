@@ -9,7 +9,7 @@ from wsvis_core.job import job, training_run
 
 settings = snakemake.params.settings
 cam_weights = [Path(path) for path in snakemake.input.cam_weights]
-with job(snakemake.log[0], threads=snakemake.threads) as device:
+with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resources) as device:
     train_flowirn(
         VideoDataset.load(Path(snakemake.input.dataset).parent),
         [Path(path) for path in snakemake.input.label_maps],

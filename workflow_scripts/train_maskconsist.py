@@ -12,7 +12,7 @@ from wsvis_core.training.processes import train_together
 settings = snakemake.params.settings
 cam_weights = [Path(path) for path in snakemake.input.cam_weights]
 later_round = "self_training" in settings
-with job(snakemake.log[0], threads=snakemake.threads) as device:
+with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resources) as device:
     maskconsist = build_section("maskconsist", settings["maskconsist"])
     training = partial(
         train_maskconsist,

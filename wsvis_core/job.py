@@ -17,6 +17,7 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.locks import job_lock
 from wsvis_core.storage.files import input_stamp
 from wsvis_core.training.device import setup_compute
+from wsvis_core.training.gpus import asked_gpus
 from wsvis_core.training.machine import stated_number
 from wsvis_core.training.run import Run
 from wsvis_core.training.signals import Stopped
@@ -25,8 +26,10 @@ log = logging.getLogger("wsvis")
 
 
 @contextmanager
-def job(log_file: str, *, threads: int) -> Iterator[torch.device]:
+def job(log_file: str, *, threads: int, resources: Any = None) -> Iterator[torch.device]:
     """Run a job: messages and tracebacks go to `log_file` and the screen; gives the device to compute on.
+
+    resources: Snakemake's, for a job that uses the GPUs it claims there (`gpu` or `gres`); without them, the CPU.
 
     A WsvisError is printed as a message, without traceback, and ends the process with exit code 2. A trainer that was
     stopped by SIGTERM has said so and ends the process with exit code 143.
@@ -36,7 +39,7 @@ def job(log_file: str, *, threads: int) -> Iterator[torch.device]:
         with job_lock(Path(log_file)):
             _configure_logging(Path(log_file))
             cv2.setNumThreads(threads)
-            yield setup_compute(threads)
+            yield setup_compute(threads, asked_gpus(resources))
             log.info("done in %.1f s", time.monotonic() - began)
     except WsvisError as error:
         log.error("%s", error)
@@ -80,10 +83,10 @@ def training_run(task: Any, device: torch.device) -> Run:
 
 
 def _processes(task: Any, device: torch.device) -> int:
-    """One per GPU that the job claims (`resources: gpu`) and can see; on a CPU as many as WSVIS_PROCESSES asks for."""
+    """One per GPU that the job claims and can see; on a CPU as many as WSVIS_PROCESSES asks for."""
     if device.type != "cuda":
         return int(stated_number("WSVIS_PROCESSES", 1, least=1))
-    claimed, visible = max(int(getattr(task.resources, "gpu", 1)), 1), torch.cuda.device_count()
+    claimed, visible = asked_gpus(task.resources), torch.cuda.device_count()
     if claimed > visible:
         log.warning("%s claims %d GPUs but sees %d; it uses those it sees", task.rule, claimed, visible)
     return min(claimed, visible)

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import ExitStack
 from typing import Literal
 
 import torch
 
+from wsvis_core.training.gpus import Claim, claim_gpus, default_folder, visible_gpus
+from wsvis_core.training.machine import stated_number
+
+log = logging.getLogger(__name__)
+# Kept until the process ends; a claim that nothing holds any more would be released.
+_CLAIMS: list[Claim] = []
+
 Precision = Literal["float32", "bfloat16"]
 
 
-def setup_compute(threads: int) -> torch.device:
-    """Use `threads` CPU threads; the first visible GPU if there is one, else the CPU.
+def setup_compute(threads: int, gpus: int = 0) -> torch.device:
+    """Use `threads` CPU threads, and `gpus` GPUs where there are any: the first of them, else the CPU.
 
-    WSVIS_DEVICE=cpu keeps a job off the GPU.
+    The GPUs are free ones and stay this process's own until it ends (`training/gpus.py`); from here on it sees no
+    others. WSVIS_DEVICE=cpu keeps a job off the GPU, WSVIS_SHARE_GPUS=1 takes the first ones whoever uses them.
     """
     torch.set_num_threads(max(threads, 1))
     # Denormal floats appear in the tails of softmaxes and slow CPU kernels down many times.
     torch.set_flush_denormal(True)
-    if torch.cuda.is_available() and os.environ.get("WSVIS_DEVICE", "") != "cpu":
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
+    if gpus < 1 or os.environ.get("WSVIS_DEVICE", "") == "cpu":
+        return torch.device("cpu")
+    _take_gpus(gpus)
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _take_gpus(count: int) -> None:
+    """Claim GPUs for the life of this process and hide the others; nothing where no NVIDIA driver lists any."""
+    present = visible_gpus()
+    if not present:
+        return
+    shared = stated_number("WSVIS_SHARE_GPUS", 0, least=0) > 0
+    claim = Claim(present[:count], ExitStack()) if shared else claim_gpus(count, present, default_folder())
+    _CLAIMS.append(claim)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in claim.gpus)
+    log.info("computing on GPU %s", ", ".join(str(gpu.index) for gpu in claim.gpus))
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
