@@ -22,5 +22,5 @@ if [ -z "$python" ]; then
 fi
 echo "Building $venv with $("$python" --version) (torch and its CUDA libraries are about 5 GB) ..."
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
