@@ -314,6 +314,12 @@ class EvaluationSettings(Section):
     consistency_thresholds: tuple[Fraction, ...] = Field(
         (0.05, 0.5), min_length=1, description="least scores of the predictions TC takes as truth; the first is `TC`"
     )
+    consistency_direction: Literal["forward", "backward", "both"] = Field(
+        "forward", description="TC: masks of t judge those of t+1, the reverse (as in ETC), or the mean of both (A37)"
+    )
+    consistency_ignore_occluded: bool = Field(
+        False, description="TC leaves out pixels whose flow there and back disagrees (A37)"
+    )
 
 
 class ReportSettings(Section):

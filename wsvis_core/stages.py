@@ -25,6 +25,13 @@ class Stage:
     without: tuple[str, ...] = ()
 
 
+# The settings of temporal consistency alone.
+_CONSISTENCY = (
+    "evaluation.consistency_thresholds",
+    "evaluation.consistency_direction",
+    "evaluation.consistency_ignore_occluded",
+)
+
 STAGES = {
     "generate_dataset": Stage(2, ()),
     "prepare_dataset": Stage(1, ()),
@@ -39,10 +46,8 @@ STAGES = {
     "train_maskconsist": Stage(3, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(2, ("maskconsist", "prediction")),
     "track_instances": Stage(1, ("tracking",)),
-    "evaluate_pseudo_labels": Stage(2, ("evaluation",), without=("evaluation.consistency_thresholds",)),
-    "evaluate_frames": Stage(
-        1, ("evaluation",), without=("evaluation.selection_share", "evaluation.consistency_thresholds")
-    ),
+    "evaluate_pseudo_labels": Stage(2, ("evaluation",), without=_CONSISTENCY),
+    "evaluate_frames": Stage(1, ("evaluation",), without=("evaluation.selection_share", *_CONSISTENCY)),
     "evaluate_consistency": Stage(
         1, ("evaluation",), without=("evaluation.selection_share", "evaluation.instance_count_thresholds")
     ),

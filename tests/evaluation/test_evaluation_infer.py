@@ -115,7 +115,7 @@ def moving_square(dataset, folder, *, step: int, far: tuple[int, ...] = ()):
     def flow(video):
         field = np.zeros((len(video) - 1, 2, video.height, video.width), np.float16)
         field[:, 0] = -step
-        return {"backward": field, "pair_valid": np.full(len(video) - 1, video.id not in far)}
+        return {"backward": field, "forward": -field, "pair_valid": np.full(len(video) - 1, video.id not in far)}
 
     paths = (folder / f"square{step}{far}.h5", folder / f"flow{step}{far}.h5")
     for path, kind, columns in zip(paths, (KIND, FLOW_KIND), (predictions, flow), strict=True):
@@ -132,6 +132,18 @@ def test_masks_that_move_with_the_flow_are_consistent_and_pairs_are_counted(data
     still, _ = moving_square(dataset, tmp_path, step=0)
     _, fast = moving_square(dataset, tmp_path, step=8)
     assert consistency(dataset, still, fast, tmp_path)["TC"] == 0
+
+
+def test_direction_and_occlusion_are_settings(dataset, tmp_path):
+    shards = moving_square(dataset, tmp_path, step=4)
+    for direction in ("backward", "both"):
+        found = consistency(dataset, *shards, tmp_path, consistency_direction=direction)
+        assert found["TC"] == pytest.approx(1) and ("forward" in found) == (direction == "both")
+    found = consistency(dataset, *shards, tmp_path, consistency_ignore_occluded=True)
+    assert found["TC"] == pytest.approx(1) and found["pairs"] > 0
+    still, _ = moving_square(dataset, tmp_path, step=0)
+    _, fast = moving_square(dataset, tmp_path, step=8)
+    assert consistency(dataset, still, fast, tmp_path, consistency_direction="backward")["TC"] == 0
 
 
 def test_pairs_too_far_apart_are_left_out_and_counted(dataset, tmp_path):

@@ -63,16 +63,22 @@ def score_consistency(
     settings: EvaluationSettings,
     output: Path,
 ) -> None:
-    """Temporal consistency (§7.5) of predictions on the held-out videos, masks of t carried to t+1.
+    """Temporal consistency (§7.5) of predictions on the held-out videos, in the direction of the settings.
 
     All keys of `temporal_consistency` with predictions of at least the first threshold as truth; TC_by_threshold: TC
     with those of at least each threshold; left_out_pairs: neighbours too far apart in time for a flow between them.
     """
     category_ids = [category.id for category in dataset.categories]
     predictions, flows = open_instances(instances), FlowReader(flow)
+    direction, ignore_occluded = settings.consistency_direction, settings.consistency_ignore_occluded
+    both = direction != "forward" or ignore_occluded
     metrics = {
         str(threshold): temporal_consistency(
-            neighbour_pairs(dataset, "val", predictions, flows), category_ids, truth_score_threshold=threshold
+            neighbour_pairs(dataset, "val", predictions, flows, both=both),
+            category_ids,
+            direction=direction,
+            truth_score_threshold=threshold,
+            ignore_occluded=ignore_occluded,
         )
         for threshold in settings.consistency_thresholds
     }
@@ -83,9 +89,11 @@ def score_consistency(
 
 
 def neighbour_pairs(
-    dataset: VideoDataset, split: str, predictions: InstanceReader, flow: FlowReader
+    dataset: VideoDataset, split: str, predictions: InstanceReader, flow: FlowReader, *, both: bool = False
 ) -> Iterator[FlowPair]:
     """Neighbouring frames of every video of a split that are close enough in time, with the flow that brings t to t+1.
+
+    both: with the flow that brings t+1 to t as well.
 
     Paper silent: pairs that are too far apart for training (flow.max_index_gap) are too far apart here as well.
     """
@@ -93,7 +101,8 @@ def neighbour_pairs(
         near = [t for t, valid in enumerate(flow.pair_valid(video.id)) if valid]
         for t in near:
             first, second = (predictions.frame(video.id, index) for index in (t, t + 1))
-            yield FlowPair(first, second, backward=flow.backward(video.id, t))
+            forward = flow.forward(video.id, t) if both else None
+            yield FlowPair(first, second, backward=flow.backward(video.id, t), forward=forward)
 
 
 def frame_predictions(dataset: VideoDataset, split: str, instances: Sequence[Path]) -> Iterator[FramePrediction]:

@@ -56,6 +56,10 @@ class FlowReader:
         """`F_{t+1→t}` between annotated frames as stored: (2,h,w) float32 in pixels of h×w."""
         return self._shards.columns(video_id)["backward"][index].astype(np.float32)
 
+    def forward(self, video_id: int, index: int) -> np.ndarray:
+        """`F_{t→t+1}` between annotated frames as stored: (2,h,w) float32 in pixels of h×w."""
+        return self._shards.columns(video_id)["forward"][index].astype(np.float32)
+
     def pair_valid(self, video_id: int) -> list[bool]:
         """For every t < T−1: may frames t and t+1 be used as a pair (their native gap is small enough)?"""
         return self._shards.columns(video_id)["pair_valid"][()].tolist()
