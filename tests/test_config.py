@@ -124,12 +124,25 @@ PAPER = {
     },
     "self_training": {"score_threshold": 0.5, "fallback_threshold": 0.05},
     "tracking": {
+        "kind": "unovost",
+        "min_score": 0.05,
         "overlap_threshold": 0.2,
-        "link_threshold": 0.05,
+        "overlap_measure": "iou",
         "max_tracks": 20,
-        "cover_weight": 0.9,
-        "appearance_weight": 0.1,
+        "appearance": "box_head",
         "category": "summed_score",
+        "unovost": {
+            "link_threshold": 0.05,
+            "link_long_side": None,
+            "assignment": "hungarian",
+            "keep_last_frame": True,
+            "merge": True,
+            "parent_rule": "published",
+            "cover_measure": "published",
+            "cover_weight": 0.9,
+            "appearance_weight": 0.1,
+            "ranking": "score",
+        },
     },
     "pipeline": {"rounds": 1},
 }
@@ -150,6 +163,42 @@ def message(raw: dict[str, Any] | None = None, block: dict[str, Any] | None = No
 def test_defaults_are_the_papers(section):
     settings = config().stage([section], "d")[section]
     assert {key: settings[key] for key in PAPER[section]} == PAPER[section]
+
+
+def test_defaults_of_the_other_trackers_are_published_or_those_for_weak_detectors():
+    tracking = config().section("tracking", "d")
+    iou, deepsort, masktrack = (getattr(tracking, name).model_dump() for name in ("iou", "deepsort", "masktrack"))
+    assert iou | {"min_iou": 0.5, "min_best_score": 0.05, "min_length": 1} == iou
+    published = {"max_appearance_distance": 0.2, "gate": 9.4877, "max_iou_distance": 0.7, "max_age": 30}
+    assert deepsort | published | {"gallery": None, "position_std": 1 / 20, "velocity_std": 1 / 160} == deepsort
+    assert deepsort["confirm_hits"] == 1
+    assert masktrack | {"max_proposals": 10, "score_weight": 1, "iou_weight": 2, "class_weight": 10} == masktrack
+
+
+def test_a_tracker_sees_its_own_settings_only_and_merges_them_with_the_variants():
+    raw = {
+        "tracking": {"deepsort": {"max_age": 9, "gate": 7}},
+        "trackers": {
+            "unovost": {},
+            "mine": {"kind": "deepsort", "deepsort": {"gate": 5}},
+            "iou_tracker": {"kind": "iou"},
+        },
+    }
+    whole = config(raw)
+    seen = {name: whole.stage(["tracking"], "d", tracker=name)["tracking"] for name in raw["trackers"]}
+    assert (seen["mine"]["deepsort"]["max_age"], seen["mine"]["deepsort"]["gate"]) == (9, 5)
+    kinds = {"unovost", "iou", "deepsort", "masktrack"}
+    assert [kinds & set(seen[name]) for name in seen] == [{"unovost"}, {"deepsort"}, {"iou"}]
+    assert "appearance" in seen["mine"] and "appearance" not in seen["iou_tracker"]
+    assert not any("backbone" in values for values in seen.values())
+    features = config({"tracking": {"appearance": "backbone", "backbone_weights": "w.pt"}})
+    assert features.stage(["tracking"], "d")["tracking"]["backbone_weights"] == "w.pt"
+    assert build_section("tracking", seen["mine"]) == whole.section("tracking", "d", tracker="mine")
+
+
+def test_untrained_features_are_refused():
+    found = message({"tracking": {"appearance": "backbone", "backbone_weights": "none"}})
+    assert "features of an untrained network tell nothing; give the path of a state dict" in found
 
 
 def test_maskconsist_rates_drop_where_the_paper_says():
@@ -222,7 +271,17 @@ def test_an_unknown_key_names_the_nearest():
         ({"trackng": {}}, {}, "config.yaml: unknown key 'trackng'; did you mean 'tracking'?; known keys: "),
         ({}, {"rot": "x"}, "config.yaml: datasets.d: unknown key 'rot'; did you mean 'root'?"),
         ({}, {"f_cam": {"a_": 1}}, "config.yaml: f_cam of data set 'd': unknown key 'a_'"),
-        ({}, {"split": {"mod": "all"}}, "config.yaml: datasets.d: split.mod = 'all': Extra inputs are not permitted"),
+        ({}, {"split": {"mod": "all"}}, "config.yaml: datasets.d: split: unknown key 'mod'; did you mean 'mode'?"),
+        (
+            {"tracking": {"deepsort": {"maxage": 3}}},
+            {},
+            "config.yaml: tracking of data set 'd': deepsort: unknown key 'maxage'; did you mean 'max_age'?",
+        ),
+        (
+            {"trackers": {"unovost": {"iou": {"min_io": 0.1}}}},
+            {},
+            "config.yaml: trackers.unovost: iou: unknown key 'min_io'; did you mean 'min_iou'?",
+        ),
         (
             {"labellers": {**VARIANTS["labellers"], "x": {"fcam": False}}},
             {},

@@ -56,6 +56,10 @@ def changed(path: str, value: object) -> set[str]:
     [
         ("tracking.max_tracks", 7, {"track_instances unovost"}),
         ("datasets.demo.tracking.max_tracks", 7, {"track_instances unovost"}),
+        ("tracking.unovost.parent_rule", "nearest", {"track_instances unovost"}),
+        ("tracking.appearance", "backbone", {"track_instances unovost"}),
+        ("tracking.deepsort.max_age", 7, set()),
+        ("tracking.backbone_weights", "weights.pt", set()),
         ("f_cam.A", 3, {"make_label_maps flowirn", "make_pseudo_labels flowirn"}),
         ("f_cam.seeds", "raw", {"make_pseudo_labels flowirn"}),
         ("f_cam.labels", False, {"make_label_maps flowirn"}),

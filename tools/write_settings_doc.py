@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from wsvis_core.config import SECTIONS, DatasetSettings, Section, ShardSettings, SplitSettings, Table6Settings
+from wsvis_core.config import SECTIONS, DatasetSettings, Section
 
 HEADER = """# Settings
 
@@ -19,14 +19,14 @@ Every key of `config.yaml`, its default and its range. Written by `tools/write_s
 
 def settings_markdown() -> str:
     """The whole document."""
-    blocks: dict[str, type[Section]] = {
-        "datasets.<name>": DatasetSettings,
-        "datasets.<name>.split": SplitSettings,
-        "datasets.<name>.shards": ShardSettings,
-        **SECTIONS,
-        "tables.table6": Table6Settings,
-    }
-    return HEADER + "".join(_section(name, model) for name, model in blocks.items())
+    models = {"datasets.<name>": DatasetSettings, **SECTIONS}
+    return HEADER + "".join(_section(*block) for name, model in models.items() for block in _with_inner(name, model))
+
+
+def _with_inner(name: str, model: type[Section]) -> list[tuple[str, type[Section]]]:
+    """A section, then the sections inside it."""
+    inner = [(f"{name}.{key}", type(f.default)) for key, f in model.model_fields.items()]
+    return [(name, model), *((key, kind) for key, kind in inner if issubclass(kind, Section))]
 
 
 def _section(name: str, model: type[Section]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from wsvis_core.errors import WsvisError
 
@@ -33,6 +33,13 @@ class Section(BaseModel):
     """Base of all sections: unknown keys are errors, numbers are finite, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    def influences(self) -> dict[str, Any]:
+        """The values that influence a result, plain and sorted: all of them, where a section does not say otherwise."""
+        values = self.model_dump(mode="json", by_alias=True)
+        inner = {name: getattr(self, name) for name in type(self).model_fields}
+        values |= {name: value.influences() for name, value in inner.items() if isinstance(value, Section)}
+        return dict(sorted(values.items()))
 
 
 class SplitSettings(Section):
@@ -290,18 +297,105 @@ class SelfTrainingSettings(Section):
     iom_threshold: Fraction = 0.5
 
 
-class TrackingSettings(Section):
-    """UnOVOST: tracklets and forest path cutting (§5.1–5.2)."""
+class UnovostSettings(Section):
+    """UnOVOST: flow-linked tracklets, joined by forest path cutting (§5.1)."""
 
-    kind: Literal["unovost"] = "unovost"
-    min_score: Fraction = 0.05
-    overlap_threshold: Fraction = 0.2
-    link_threshold: Fraction = 0.05
-    max_tracks: Count = 20
-    cover_weight: NotNegative = 0.9
-    appearance_weight: NotNegative = 0.1
-    category: Literal["summed_score", "majority"] = "summed_score"
+    link_threshold: Fraction = Field(0.05, description="least mask IoU of a flow link, exclusive")
+    link_long_side: int | None = Field(
+        None, ge=16, description="pixels; masks are linked at this size instead of the frame's, for speed"
+    )
+    assignment: Literal["hungarian", "greedy"] = Field("hungarian", description="of flow links in a pair of frames")
+    keep_last_frame: bool = Field(True, description="published: false, what appears only in the last frame is lost")
+    merge: bool = Field(True, description="false (published as no_merge): every tracklet is a track of its own")
+    parent_rule: Literal["published", "nearest"] = Field(
+        "published", description="'nearest': never the second nearest, a child of the nearest"
+    )
+    cover_measure: Literal["published", "frames"] = Field(
+        "published", description="published: end − start, which is 0 for a single frame; 'frames' counts them all"
+    )
+    cover_weight: NotNegative = Field(0.9, description="of a path's share of the video")
+    appearance_weight: NotNegative = Field(0.1, description="of the best similarity of two tracklets in a path")
+    ranking: Literal["score", "published"] = Field(
+        "score", description="which tracks are kept; published: mean over tracklets of score × frames so far"
+    )
+
+
+class IouTrackerSettings(Section):
+    """IoUTracker+: greedy by box IoU, frame after frame (§6.7)."""
+
+    min_iou: Fraction = Field(0.5, description="σ_iou, with the last box of the track")
+    min_best_score: Fraction = Field(0.05, description="σ_h, the best score a track must reach (published: 0.5)")
+    min_length: Count = Field(1, description="t_min, frames a track must have (published: 2)")
+    same_class: bool = Field(True, description="a track takes proposals of its own class only (the '+')")
+    score_in_cost: bool = Field(True, description="of several, the largest IoU × score instead of IoU (the '+')")
+
+
+class DeepsortSettings(Section):
+    """DeepSORT: Kalman filter, appearance, matching cascade (§6.7)."""
+
+    max_appearance_distance: float = Field(0.2, ge=0, le=2, description="cosine distance to the closest stored vector")
+    gate: Positive = Field(9.4877, description="squared Mahalanobis distance (χ², 4 degrees of freedom, 95 %)")
+    max_iou_distance: Fraction = Field(0.7, description="1 − box IoU, for what appearance left over")
+    max_age: Count = Field(30, description="frames a track outlives without a match")
+    confirm_hits: Count = Field(1, description="matches, the first one included, that make a track (published: 3)")
+    gallery: int | None = Field(None, ge=1, description="vectors a track keeps, the latest; none: all of them")
+    same_class: bool = Field(True, description="a track takes proposals of its own class only (not published)")
+    position_std: Positive = Field(1 / 20, description="of the filter's positions, times the box height")
+    velocity_std: Positive = Field(1 / 160, description="of the filter's velocities per frame, times the box height")
+
+
+class MasktrackSettings(Section):
+    """MaskTrack R-CNN's online matching, with our appearance vectors in place of its track head (§6.7)."""
+
+    max_proposals: Count = Field(10, description="of a frame, the best ones")
+    score_weight: NotNegative = Field(1.0, description="of the logarithm of the detection score")
+    iou_weight: NotNegative = Field(2.0, description="of the box IoU with the track's last box")
+    class_weight: NotNegative = Field(10.0, description="of having the track's class; a new track has it always")
+    # The published logits are products of vectors that were trained to be above 0 for the same object. Ours are not.
+    similarity_scale: NotNegative = Field(10.0, description="logit = scale · (cosine − new_similarity); not published")
+    new_similarity: float = Field(0.8, ge=-1, le=1, description="cosine at which appearance is undecided about new")
+
+
+class TrackingSettings(Section):
+    """From masks per frame to tracks (§5.1–5.2, §6.7)."""
+
+    kind: Literal["unovost", "iou", "deepsort", "masktrack"] = Field(
+        "unovost", description="the tracker; of the sections below only its own matters"
+    )
+    min_score: Fraction = Field(0.05, description="proposals below are not used, by any tracker")
+    overlap_threshold: Fraction = Field(
+        0.2, description="of two proposals of a frame that overlap this much the better stays; 1 removes copies only"
+    )
+    overlap_measure: Literal["iou", "iom"] = Field("iou", description="'iom' is published as use_iom")
+    per_class: bool = Field(False, description="track every class by itself; max_tracks then counts per class")
+    appearance: Literal["box_head", "backbone", "none"] = Field(
+        "box_head", description="vectors of the detector's box head, of an ImageNet network on crops (slow), or none"
+    )
+    backbone: Literal["resnet50", "resnet34", "resnet18"] = Field("resnet50", description="for appearance: backbone")
+    backbone_weights: str = Field("torchvision", description="'torchvision', or the path of a state dict")
+    category: Literal["summed_score", "majority"] = Field("summed_score", description="how a track's class is elected")
     length_weighted_score: bool = Field(False, description="multiply a track's score by its share of the video")
+    max_tracks: Count = Field(20, description="tracks of a video, the best ones")
+    second_hypothesis: bool = Field(False, description="export each track again with its second-best class")
+    unovost: UnovostSettings = UnovostSettings()
+    iou: IouTrackerSettings = IouTrackerSettings()
+    deepsort: DeepsortSettings = DeepsortSettings()
+    masktrack: MasktrackSettings = MasktrackSettings()
+
+    @field_validator("backbone_weights")
+    @classmethod
+    def _trained(cls, value: str) -> str:
+        if value == "none":
+            raise ValueError("features of an untrained network tell nothing; give the path of a state dict")
+        return value
+
+    def influences(self) -> dict[str, Any]:
+        unused = {"unovost", "iou", "deepsort", "masktrack"} - {self.kind}
+        if self.kind == "iou":
+            unused.add("appearance")
+        if self.kind == "iou" or self.appearance != "backbone":
+            unused |= {"backbone", "backbone_weights"}
+        return {key: value for key, value in super().influences().items() if key not in unused}
 
 
 class EvaluationSettings(Section):
@@ -586,7 +680,7 @@ class Config:
                 continue
             if not isinstance(layer, dict):
                 raise WsvisError(f"{self._source}: {where} must be a mapping of settings, not {layer!r}")
-            merged.update(layer)
+            merged = _merge(merged, layer)
         return _validate(SECTIONS[section], merged, self._source, where)
 
     def stage(self, sections: Iterable[str], dataset: str, **variants: str) -> dict[str, Any]:
@@ -597,8 +691,8 @@ class Config:
         own = self.datasets[dataset].seed
         chosen = {"seed": self.seed if own is None else own}
         for name in sorted(sections):
-            dumped = self.section(name, dataset, **variants).model_dump(mode="json", by_alias=True)
-            chosen[name] = {"enabled": False} if dumped.get("enabled") is False else dict(sorted(dumped.items()))
+            dumped = self.section(name, dataset, **variants).influences()
+            chosen[name] = {"enabled": False} if dumped.get("enabled") is False else dumped
         return dict(sorted(chosen.items()))
 
 
@@ -607,9 +701,22 @@ def build_section(section: str, values: dict[str, Any]) -> Any:
     return SECTIONS[section].model_validate(values)
 
 
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Both mappings in one: `over` wins key by key, inside sections of a section too."""
+    both = {key: _merge(under[key], over[key]) for key in over if _are_mappings(under.get(key), over[key])}
+    return {**under, **over, **both}
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
 def _validate(model: type[Section], values: dict[str, Any], source: str, where: str) -> Any:
     names = [field.alias or name for name, field in model.model_fields.items()]
     _refuse_unknown(values, names, source, where)
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, Section) and name in values:
+            _refuse_unknown(values[name], type(field.default).model_fields, source, f"{where}: {name}")
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -45,7 +45,7 @@ STAGES = {
     ),
     "train_maskconsist": Stage(3, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(2, ("maskconsist", "prediction")),
-    "track_instances": Stage(1, ("tracking",)),
+    "track_instances": Stage(2, ("tracking",)),
     "evaluate_pseudo_labels": Stage(2, ("evaluation",), without=_CONSISTENCY),
     "evaluate_frames": Stage(1, ("evaluation",), without=("evaluation.selection_share", *_CONSISTENCY)),
     "evaluate_consistency": Stage(

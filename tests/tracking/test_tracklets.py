@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsvis_core.storage.rle import encode_mask
 from wsvis_core.tracking.overlap import rle_areas, rle_intersections, rle_ious, rle_overlaps
-from wsvis_core.tracking.tracklets import Tracklet, build_tracklets, link_frames, match_masks, remove_overlaps
+from wsvis_core.tracking.proposals import remove_overlaps
+from wsvis_core.tracking.tracklets import Tracklet, build_tracklets, link_frames
 
 SIZE = (20, 40)
 
@@ -71,12 +71,11 @@ def test_overlap_exactly_at_the_threshold_is_removed():
 
 
 def test_hungarian_and_greedy_differ():
-    forward = torch.from_numpy(np.stack([box(0, 0, 13, 10), box(6, 0, 16, 10)]))
-    masks = torch.from_numpy(np.stack([box(5, 0, 15, 10), box(9, 0, 20, 10)]))
+    frames = [[rle(0, 0, 13, 10), rle(6, 0, 16, 10)], [rle(5, 0, 15, 10), rle(9, 0, 20, 10)]]
     # IoU: (0,0) .53, (0,1) .20, (1,0) .82, (1,1) .50
-    assert match_masks(forward, masks) == [(0, 0), (1, 1)]
-    assert match_masks(forward, masks, assignment="greedy") == [(0, 1), (1, 0)]
-    assert match_masks(forward[:0], masks) == [] and match_masks(forward, masks[:0]) == []
+    assert link_frames(frames, [None], SIZE) == [[(0, 0), (1, 1)]]
+    assert link_frames(frames, [None], SIZE, assignment="greedy") == [[(0, 1), (1, 0)]]
+    assert link_frames([[], *frames, []], [None] * 3, SIZE) == [[], [(0, 0), (1, 1)], []]
 
 
 def test_links_follow_the_flow_direction():

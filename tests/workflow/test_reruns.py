@@ -22,7 +22,7 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"evaluation": {"instance_count_thresholds": [0.1]}},
         {"evaluate_pseudo_labels": 2, "evaluate_frames": 2, "make_table": 2, "make_report": 1},
     ),
-    "tracking.link_threshold": ({"tracking": {"link_threshold": 0.3}}, TRACKING),
+    "tracking.unovost.link_threshold": ({"tracking": {"unovost": {"link_threshold": 0.3}}}, TRACKING),
     "self_training.score_threshold": (
         {"datasets": {"tiny": {"self_training": {"score_threshold": 0.2}}}},
         {
@@ -93,7 +93,7 @@ def test_editing_a_profile_reruns_nothing(project, root: Path, tmp_path: Path) -
 
 def test_rerun_after_a_tracking_edit_makes_tracks_anew_and_touches_nothing_else(finished_run, tmp_path: Path) -> None:
     project = finished_run.project.copy(tmp_path / "project")
-    edit, expected = EDITS["tracking.link_threshold"]
+    edit, expected = EDITS["tracking.unovost.link_threshold"]
     before = times(project.folder / "results")
     outcome = project.run(edit=edit)
     assert outcome.returncode == 0, outcome.output

@@ -1,10 +1,23 @@
-"""Track: one object through a video."""
+"""Track: one object through a video. Chain: which proposals a tracker says are one object."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from wsvis_core.storage.rle import Rle
+
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Proposals of one object: (frame, number of the proposal in it), at most one per frame, frames ascending.
+
+    ranking: the tracker's own score for which chains are kept; None where the track's score decides.
+    """
+
+    places: tuple[Place, ...]
+    ranking: float | None = None
 
 
 @dataclass(frozen=True)
