@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+
 import numpy as np
 import pytest
 from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as OfficialInstances
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as OfficialPixels
 from cityscapesscripts.helpers.labels import labels as official_labels
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.cityscapes_instances import (
@@ -278,6 +283,37 @@ def test_equals_the_official_programs(official, seed):
     assert all(same(row["IoU"], pixels["categoryScores"][row["name"]]) for row in ious["per_category"])
     assert same(ious["classes"], np.nanmean([pixels["classScores"][name] for name in CLASS_NAMES]))
     check_the_other_variants(ious, np.array(pixels["confMatrix"], np.int64))
+
+
+def direct_coco(scenes):
+    """AP50 of pycocotools used by hand: ids below 1000 of the eight classes are crowds."""
+    images, truth, rows = [], [], []
+    for n, (ids, instances) in enumerate(scenes, 1):
+        images.append({"id": n, "height": SIZE[0], "width": SIZE[1]})
+        for value in np.unique(ids).tolist():
+            label = value // 1000 if value >= 1000 else value
+            if label in CLASS_IDS:
+                row = {"id": len(truth) + 1, "image_id": n, "category_id": label, "iscrowd": int(value < 1000)}
+                truth.append(row | {"segmentation": encode_mask(ids == value), "area": int((ids == value).sum())})
+        for rle, index, score in zip(instances.rles, instances.classes, instances.scores.tolist(), strict=True):
+            rows.append({"image_id": n, "category_id": CLASS_IDS[index], "segmentation": rle, "score": score})
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {"images": images, "annotations": truth, "categories": [{"id": label} for label in CLASS_IDS]}
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(rows), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats[:3]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_coco_style_equals_pycocotools(seed):
+    rng = np.random.default_rng(seed)
+    scenes = [random_scene(rng) for _ in range(4)]
+    ours = coco_instance_ap(*zip(*scenes, strict=True))
+    assert [ours[key] for key in ("mAP", "AP50", "AP75")] == pytest.approx(direct_coco(scenes), abs=1e-9)
 
 
 def check_the_other_variants(ious, confusion):

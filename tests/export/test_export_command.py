@@ -131,6 +131,16 @@ def test_a_broken_data_set_is_told(project, capsys, change, expected):
     assert f"data set {project.dataset} has 1 problem:" in message and expected in message
 
 
+def test_every_video_has_a_folder_of_its_own(project):
+    names = ["x/swan/0.jpg", "swan_4/0.jpg", "y/swan/0.jpg", "0.jpg", "a b/.hidden/0.jpg"]
+    rows = zip((2, 3, 4, 7, 8), names, strict=True)
+    videos = [{"id": n, "width": 4, "height": 4, "file_names": [name]} for n, name in rows]
+    project.dataset.write_text(json.dumps(project.content | {"videos": videos}))
+    project.write_results([])
+    out = project.export("mots-txt")
+    assert {path.stem for path in out.iterdir()} == {"swan", "swan_4", "swan_4_", "video_7", "hidden"}
+
+
 def test_unknown_videos_are_refused_and_known_ones_listed(project, capsys):
     message = refused(project, capsys, "coco", "--video", "4", "duck")
     assert f"--video duck: no such id or name among the 3 of {project.dataset}: 2 (swan), 4 (swan_4)" in message

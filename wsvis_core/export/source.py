@@ -132,7 +132,11 @@ def _videos(sizes: dict[int, TruthVideo], names: dict[int, tuple[str, ...]]) -> 
 def _folder_name(file_names: Sequence[str], video_id: int, taken: Collection[str]) -> str:
     """The last folder of the frame files, safe as a name of a file; with the id where two videos share it."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePosixPath(file_names[0]).parent.name).lstrip(".")
-    return name if name and name not in taken else f"{name or 'video'}_{video_id}"
+    if not name or name in taken:
+        name = f"{name or 'video'}_{video_id}"
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _ids(wanted: Sequence[str], known: Sequence[ExportVideo], dataset: Path) -> set[int]:
