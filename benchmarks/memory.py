@@ -28,14 +28,19 @@ def measure(number: int, side: int) -> float:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     call = CASES[number].prepare()[side]
-    # 5 sets the peak back to what is held now.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _kilobytes("VmRSS")
+    reset_peak()
+    before = kilobytes("VmRSS")
     call()
-    return (_kilobytes("VmHWM") - before) / 1024
+    return (kilobytes("VmHWM") - before) / 1024
 
 
-def _kilobytes(field: str) -> int:
+def reset_peak() -> None:
+    """Set VmHWM of this process back to what it holds now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def kilobytes(field: str) -> int:
+    """A memory figure of this process: VmRSS now, VmHWM at most."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1])
 

@@ -4,6 +4,7 @@
     python -m benchmarks.run walk IoU    those whose name contains one of the words
     python -m benchmarks.run breakdown   where the time of the pseudo-label stage goes
     python -m benchmarks.run maskconsist what MaskConsist adds to a training step, and where a step's time goes
+    python -m benchmarks.run overlay     peak memory of drawing tracks on a short and on a long video
 
 Figures are kept in benchmarks/README.md with date and machine. One thread and CPU time, so that they compare across
 machines and suffer little from what else runs there; the smallest of a few times counts.
@@ -21,6 +22,7 @@ from benchmarks.case import Call, Case
 from benchmarks.cases import CASES
 from benchmarks.maskconsist_step import print_maskconsist
 from benchmarks.memory import peak_of
+from benchmarks.overlay_memory import print_overlay_memory
 
 
 def main(names: list[str]) -> None:
@@ -31,6 +33,8 @@ def main(names: list[str]) -> None:
         return print_breakdown()
     if names == ["maskconsist"]:
         return print_maskconsist()
+    if names == ["overlay"]:
+        return print_overlay_memory()
     print("| what | ours, ms | alternative | its time, ms | ratio | peak memory, MB | error of ours |")
     print("|---|---|---|---|---|---|---|")
     for number, case in enumerate(CASES):
@@ -41,6 +45,8 @@ def main(names: list[str]) -> None:
         print_breakdown()
         print()
         print_maskconsist()
+        print()
+        print_overlay_memory()
 
 
 def _row(number: int, case: Case) -> str:
