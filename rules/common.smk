@@ -192,7 +192,7 @@ def table_rows(wildcards):
 def table_metrics(name):
     """An input function: a file of metrics of every row of a table, and for each the data set and its replicates.
 
-    name: "quality" of the labels or the held-out masks, or "consistency" of the masks, which labels do not have.
+    name: "quality" of the labels, the held-out masks or their tracks, or "consistency", which only masks have.
     """
 
     def paths(wildcards):
@@ -213,6 +213,8 @@ def table_pattern(row, name):
     """Where the metrics of a row lie; None where there are none of that name."""
     if row.segmenter is None:
         return f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json" if name == "quality" else None
+    if row.tracker is not None:
+        return f"{ROUND}/{{tracker}}/metrics.json" if name == "quality" else None
     return f"{ROUND}/frame_metrics.json" if name == "quality" else f"{ROUND}/consistency_metrics.json"
 
 

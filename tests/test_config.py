@@ -542,6 +542,7 @@ def test_rows_of_the_tables() -> None:
     datasets = {"a": {"root": "x", "pipeline": {"labeller": "irn", "rounds": 0}}}
     tables = {"table1": ["flowirn/maskrcnn", "irn/maskconsist@3"], "table5": ["maskrcnn", "maskconsist@0"]}
     tables["table6"] = {"labellers": ["flowirn", "irn"]}
+    tables["table3"] = {"masks": ["irn/maskrcnn", "flowirn/maskconsist@1"], "trackers": ["unovost"]}
     variants = {"labellers": {"irn": {}, "flowirn": {}}, "segmenters": {"maskrcnn": {}, "maskconsist": {}}}
     config = Config({**VARIANTS, **variants, "datasets": datasets, "tables": tables})
 
@@ -550,6 +551,7 @@ def test_rows_of_the_tables() -> None:
 
     assert rows("table1") == ["flowirn/maskrcnn", "irn/maskconsist@3"]
     assert rows("table5") == ["irn/maskrcnn", "irn/maskconsist"]
+    assert rows("table3") == ["irn/maskrcnn/unovost", "flowirn/maskconsist@1/unovost"]
     assert rows("table6") == ["flowirn/maskrcnn", "flowirn/maskconsist", "irn/maskrcnn", "irn/maskconsist"]
 
 
@@ -569,6 +571,16 @@ def test_rows_of_the_tables() -> None:
         (
             {"table5": ["maskrcnn", "maskrcnn@0"]},
             "mine.yaml: tables.table5 of data set 'a' has flowirn/maskrcnn twice; name it once",
+        ),
+        (
+            {"table3": {"masks": ["irn/maskrcnn"], "trackers": ["unovos"]}},
+            "mine.yaml: data set 'a' asks for 'unovos', which is not one of the trackers (unovost); "
+            "did you mean 'unovost'?",
+        ),
+        (
+            {"table3": {"mask": ["irn/maskrcnn"]}},
+            "mine.yaml: tables of data set 'a': table3: unknown key 'mask'; did you mean 'masks'?; "
+            "known keys: masks, trackers",
         ),
         (
             {"table6": {"segmenters": ["maskrcn"]}},

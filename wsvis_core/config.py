@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -421,11 +421,24 @@ class ReportSettings(Section):
 
     videos: int = Field(6, ge=0, description="held-out videos shown")
     frames_per_video: Count = 5
-    tables: tuple[Literal["table1", "table4", "table5", "table6"], ...] = Field(
+    tables: tuple[Literal["table1", "table3", "table4", "table5", "table6"], ...] = Field(
         (), description="tables shown; their runs are made for the report"
     )
     transfers: int = Field(3, ge=0, description="training pairs shown with the labels MaskConsist transfers")
     transfer_pairs: Count = Field(100, description="training pairs searched for them at most")
+
+
+class Table3Settings(Section):
+    """Tracks: masks of some segmenters with every tracker."""
+
+    masks: tuple[str, ...] = Field(
+        ("irn/maskrcnn", "flowirn/maskconsist"),
+        min_length=1,
+        description="labeller/segmenter, or labeller/segmenter@round; gains are over the first, with the same tracker",
+    )
+    trackers: tuple[str, ...] = Field(
+        ("unovost", "iou_tracker", "deepsort", "masktrack"), min_length=1, description="for each of the masks"
+    )
 
 
 class Table6Settings(Section):
@@ -445,6 +458,7 @@ class TablesSettings(Section):
         min_length=1,
         description="labeller/segmenter, or labeller/segmenter@round of self-training; gains are over the first",
     )
+    table3: Table3Settings = Table3Settings()
     table4: tuple[str, ...] = Field(
         ("irn", "irn_fbound", "irn_fcam", "flowirn"), min_length=1, description="labellers; gains are over the first"
     )
@@ -512,18 +526,21 @@ TOP_LEVEL = ("seed", "datasets", "flows", "labellers", "segmenters", "trackers",
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row of a table: the labels of a labeller, or a segmenter that learnt from them, after self-training rounds.
+    """One row of a table: the labels of a labeller, a segmenter that learnt from them, or tracks of its masks.
 
-    segmenter: None for the labels themselves · round: 0 is the segmenter that learns from the labels.
+    segmenter: None for the labels themselves · round: of self-training; 0: the segmenter learns from the labels ·
+    tracker: None for the masks themselves.
     """
 
     labeller: str
     segmenter: str | None = None
     round: int = 0
+    tracker: str | None = None
 
     def __str__(self) -> str:
         rounds = f"@{self.round}" if self.round else ""
-        return self.labeller if self.segmenter is None else f"{self.labeller}/{self.segmenter}{rounds}"
+        masks = self.labeller if self.segmenter is None else f"{self.labeller}/{self.segmenter}{rounds}"
+        return masks if self.tracker is None else f"{masks}/{self.tracker}"
 
 
 class Config:
@@ -606,6 +623,9 @@ class Config:
         named = getattr(self.section("tables", dataset), table)
         if table == "table6":
             rows = [TableRow(labeller, name) for labeller in named.labellers for name in named.segmenters]
+        elif table == "table3":
+            masks = [self._table_row(entry, table, dataset, None) for entry in named.masks]
+            rows = [replace(row, tracker=name) for row in masks for name in named.trackers]
         elif table == "table4":
             rows = [TableRow(labeller) for labeller in named]
         else:
@@ -615,6 +635,8 @@ class Config:
             self._require(row.labeller, "labellers", dataset)
             if row.segmenter is not None:
                 self._require(row.segmenter, "segmenters", dataset)
+            if row.tracker is not None:
+                self._require(row.tracker, "trackers", dataset)
             if row in rows[:number]:
                 raise WsvisError(
                     f"{self._source}: tables.{table} of data set '{dataset}' has {row} twice; name it once"

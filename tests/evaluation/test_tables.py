@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
 from wsvis_core.config import TableRow
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.tables import label_values, mask_values, row_name, table_lines, write_table
+from wsvis_core.evaluation.tables import label_values, mask_values, row_name, table_lines, track_values, write_table
 
 
 def label_metrics(ap50: float, *, frames: int = 4, predictions: int = 6) -> dict:
@@ -104,6 +105,44 @@ def test_table_1_runs_from_irn_to_self_training():
     assert [line["paper_AP50"] for line in lines] == ["0.2964", "0.3466", "0.3600"]
     assert lines[2]["labels / segmenter"] == row_name("table1", rows[2]) == "flowirn / maskconsist + self-training"
     assert {line["gain_over"] for line in lines} == {"irn / maskrcnn"}
+
+
+def track_metrics(value: float) -> dict:
+    """What `score_tracks` writes, with metrics the table leaves out."""
+    names = {"mAP": 1.0, "AP50": 2.0, "AP75": 0.5, "AR1": 0.8, "AR10": 0.9, "AR100": 1.0}
+    return {name: factor * value for name, factor in names.items()} | {"per_category": [], "videos": 3}
+
+
+def test_table_3_compares_masks_with_the_same_tracker(tmp_path):
+    masks = (TableRow("irn", "maskrcnn"), TableRow("flowirn", "maskconsist"))
+    rows = [replace(row, tracker=name) for row in masks for name in ("unovost", "deepsort")]
+    paths = [tmp_path / f"{number}.json" for number in range(8)]  # four rows of two replicates
+    values = (0.10, 0.20, 0.05, 0.05, 0.14, 0.26, 0.05, 0.07)
+    for path, value in zip(paths, values, strict=True):
+        path.write_text(json.dumps(track_metrics(value)))
+    write_table("table3", rows, paths, [], tmp_path / "table3.csv")
+    lines = written(tmp_path / "table3.csv")
+    assert [line["labels / segmenter / tracker"] for line in lines] == [
+        *("irn / maskrcnn / unovost", "irn / maskrcnn / deepsort"),
+        *("flowirn / maskconsist / unovost", "flowirn / maskconsist / deepsort"),
+    ]
+    assert {line["gain_over"] for line in lines} == {"irn / maskrcnn, same tracker"}
+    ours = lines[2]
+    assert (ours["mAP_mean"], ours["mAP_se"], ours["mAP_1"], ours["mAP_2"]) == ("0.2000", "0.0600", "0.1400", "0.2600")
+    assert (ours["gain_mean"], ours["gain_se"]) == ("0.0500", "0.0100")  # mAP: 0.04 and 0.06
+    assert (ours["AP50_mean"], ours["AP75_mean"], ours["AR1_mean"]) == ("0.4000", "0.1000", "0.1600")
+    assert ours["AR10_mean"] == "0.1800" and not {"AR100_mean", "AP50_1", "TC_mean"} & set(ours)
+    assert (ours["paper_mAP"], ours["paper_gain"], ours["paper_val_AR10"]) == ("0.1410", "0.0330", "0.1360")
+    assert ours["paper_supervised_val_mAP"] == ""
+    assert (lines[3]["paper_mAP"], lines[3]["paper_gain"]) == ("", "")
+    assert lines[1]["paper_supervised_val_mAP"] == lines[3]["paper_supervised_val_mAP"] == "0.2610"
+
+
+def test_tracks_of_a_round_of_self_training_and_no_ground_truth():
+    row = TableRow("a", "x", 1, "mine")
+    assert str(row) == "a/x@1/mine" and row_name("table3", row) == "a / x + self-training / mine"
+    (line,) = table_lines("table3", [row], [[track_values(track_metrics(-1.0))]])
+    assert line["mAP_mean"] == line["gain_mean"] == line["AR1_mean"] == ""
 
 
 def test_one_unknown_value_leaves_its_mean_and_its_gain_empty_and_nothing_else():

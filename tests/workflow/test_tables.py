@@ -68,6 +68,15 @@ def test_the_tables_share_their_runs(make_project, tmp_path) -> None:
     assert outcome.jobs["train_flowirn"] == 6 and outcome.jobs["make_table"] == 3
 
 
+def test_table_3_tracks_the_masks_of_table_1_with_every_tracker(make_project, tmp_path) -> None:
+    targets = [f"results/bench/tables/{name}.csv" for name in ("table1", "table3")]
+    outcome = make_project(tmp_path / "project", {}, targets).run("--dry-run")
+    assert outcome.returncode == 0, outcome.output
+    # 3 data sets: two kinds of masks with four trackers; no training beside Table 1's.
+    assert outcome.jobs["track_instances"] == outcome.jobs["evaluate_video"] == 24
+    assert outcome.jobs["train_maskconsist"] == 9 and outcome.jobs["make_table"] == 2
+
+
 def test_table_5_takes_any_segmenter_on_the_pipelines_labels(make_project, tmp_path) -> None:
     edit = {
         "segmenters": {"mine": {"min_edge": 0.3}},

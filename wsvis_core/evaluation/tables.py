@@ -6,6 +6,7 @@ import csv
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from wsvis_core.config import TableRow
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.files import atomic_path, read_json
 
-# The paper on YouTube-VIS, by row: AP and TC in percent. AP50 of labels: Table 4; AP50 of held-out frames: Tables 1, 5
-# and 6, which agree where they share a row; TC: Table 6; AP75 and instances per frame: in the paper's text.
+# The paper on YouTube-VIS, by row: AP, AR and TC in percent. AP50 of labels: Table 4; AP50 of held-out frames: Tables
+# 1, 5 and 6, which agree where they share a row; TC: Table 6; AP75 and instances per frame: in the paper's text.
+# Tracks: Table 3, on the videos held out of the training set, and `val_…` by the official server; its "Ours" is taken
+# to be without self-training, as in the paper's text.
 PAPER: dict[str, dict[str, float]] = {
     "irn": {"AP50": 25.42},
     "irn_fbound": {"AP50": 26.60},
@@ -28,10 +31,28 @@ PAPER: dict[str, dict[str, float]] = {
     "flowirn/maskconsist_no_iom": {"AP50": 33.65},
     "flowirn/maskconsist": {"AP50": 34.66, "AP75": 12.06, "TC": 84.36, "instances_per_frame": 1.81},
     "flowirn/maskconsist@1": {"AP50": 36.00},
+    "irn/maskrcnn/unovost": {
+        **{"mAP": 10.8, "AP50": 26.4, "AP75": 7.7, "AR1": 12.6, "AR10": 14.4},
+        **{"val_mAP": 7.3, "val_AP50": 18.0, "val_AP75": 3.0, "val_AR1": 9.0, "val_AR10": 10.7},
+    },
+    "flowirn/maskconsist/unovost": {
+        **{"mAP": 14.1, "AP50": 34.4, "AP75": 9.4, "AR1": 16.0, "AR10": 17.9},
+        **{"val_mAP": 10.5, "val_AP50": 27.2, "val_AP75": 6.2, "val_AR1": 12.3, "val_AR10": 13.6},
+    },
 }
-# Metrics whose difference to another row has columns of its own, and the name of that difference.
-GAINS = {"AP50": "gain", "TC": "TC_gain"}
-HEADINGS = {"table1": "labels / segmenter", "table4": "labeller", "table5": "segmenter", "table6": "labels / segmenter"}
+# Table 3's rows of other trackers: on a detector trained with masks, so beside ours for the tracker's sake only.
+SUPERVISED: dict[str | None, dict[str, float]] = {
+    "iou_tracker": {"supervised_val_mAP": 23.6, "supervised_val_AP50": 39.2},
+    "deepsort": {"supervised_val_mAP": 26.1, "supervised_val_AP50": 42.9},
+    "masktrack": {"supervised_val_mAP": 30.3, "supervised_val_AP50": 51.1},
+}
+HEADINGS = {
+    "table1": "labels / segmenter",
+    "table3": "labels / segmenter / tracker",
+    "table4": "labeller",
+    "table5": "segmenter",
+    "table6": "labels / segmenter",
+}
 Values = Mapping[str, float | None]
 Cells = dict[str, str]
 
@@ -40,22 +61,28 @@ def table_lines(table: str, rows: Sequence[TableRow], runs: Sequence[Sequence[Va
     """The lines of a table, cells by column; every line has the same columns.
 
     runs: for every row its metrics on every replicate, replicates in the same order; None is unknown. A line has
-    `<metric>_mean` and `<metric>_se` over the replicates for every metric of any row; `gain` (of AP50) and `TC_gain`:
-    differences to the row named in `gain_over`, replicate by replicate; `paper_<metric>` and `paper_gain`: the paper's,
-    as fractions too; `AP50_1` …: AP50 of each replicate. A cell is empty where a value of any replicate is unknown,
-    a standard error also with a single replicate.
+    `<metric>_mean` and `<metric>_se` over the replicates for every metric of any row; `gain` (of AP50, in Table 3 of
+    mAP) and `TC_gain`: differences to the row named in `gain_over`, replicate by replicate; `paper_<metric>` and
+    `paper_gain`: the paper's, as fractions too; `AP50_1` … (`mAP_1` …): the value of each replicate. A cell is empty
+    where a value of any replicate is unknown, a standard error also with a single replicate.
     """
     metrics = list(dict.fromkeys(name for row in runs for run in row for name in run))
-    paper = list(dict.fromkeys(name for row in rows for name in PAPER.get(str(row), {})))
+    paper = list(dict.fromkeys(name for row in rows for name in _paper_values(row)))
+    main = main_metric(table)
     lines = []
     for row, own in zip(rows, runs, strict=True):
         base = base_row(table, rows, row)
         line = {HEADINGS[table]: row_name(table, row), "replicates": str(len(own))}
         for metric in metrics:
-            line |= _metric_cells(metric, own, runs[rows.index(base)])
-        line["gain_over"] = f"{base.segmenter}, same labels" if table == "table6" else row_name(table, base)
-        lines.append(line | _paper_cells(row, base, paper) | _single_values("AP50", own))
+            line |= _metric_cells(metric, own, runs[rows.index(base)], {main: "gain", "TC": "TC_gain"})
+        line["gain_over"] = _gain_over(table, base)
+        lines.append(line | _paper_cells(row, base, paper, main) | _single_values(main, own))
     return lines
+
+
+def main_metric(table: str) -> str:
+    """The metric whose differences between rows are the table's point."""
+    return "mAP" if table == "table3" else "AP50"
 
 
 def row_name(table: str, row: TableRow) -> str:
@@ -64,12 +91,22 @@ def row_name(table: str, row: TableRow) -> str:
         return row.labeller
     name = row.segmenter if table == "table5" else f"{row.labeller} / {row.segmenter}"
     rounds = "" if row.round < 2 else f" ×{row.round}"
-    return f"{name} + self-training{rounds}" if row.round else name
+    name = f"{name} + self-training{rounds}" if row.round else name
+    return name if row.tracker is None else f"{name} / {row.tracker}"
 
 
 def base_row(table: str, rows: Sequence[TableRow], row: TableRow) -> TableRow:
-    """The row that gains of `row` are over: the first, or in Table 6 the first with the same labels."""
-    return next(other for other in rows if other.labeller == row.labeller) if table == "table6" else rows[0]
+    """The row that gains of `row` are over: the first, in Table 6 with the same labels, in Table 3 the same tracker."""
+    if table == "table6":
+        return next(other for other in rows if other.labeller == row.labeller)
+    return next(other for other in rows if other.tracker == row.tracker)
+
+
+def _gain_over(table: str, base: TableRow) -> str:
+    if table == "table6":
+        return f"{base.segmenter}, same labels"
+    masks = row_name(table, replace(base, tracker=None))
+    return masks if base.tracker is None else f"{masks}, same tracker"
 
 
 def label_values(metrics: Mapping[str, Any]) -> Values:
@@ -103,16 +140,23 @@ def mask_values(frames: Mapping[str, Any], consistency: Mapping[str, Any]) -> Va
     return values | {f"instances_at_{threshold}": value for threshold, value in frames["instances_per_frame"].items()}
 
 
+def track_values(metrics: Mapping[str, Any]) -> Values:
+    """Of tracks on held-out videos (`score_tracks`): the columns of Table 3."""
+    return {name: _known(metrics[name]) for name in ("mAP", "AP50", "AP75", "AR1", "AR10")}
+
+
 def write_table(
     table: str, rows: Sequence[TableRow], quality: Sequence[Path], consistency: Sequence[Path], output: Path
 ) -> None:
     """Write a table ("table1", "table4", …) as CSV.
 
-    quality: metrics of the labels or of the held-out frames, all replicates of the first row, then of the next;
-    consistency: the same for TC, empty for a table of labels.
+    quality: metrics of the labels, of the held-out frames or of the tracks, all replicates of the first row, then of
+    the next; consistency: the same for TC, empty for a table of labels or tracks.
     """
     each = len(quality) // len(rows)
-    if consistency:
+    if rows[0].tracker is not None:
+        found = [track_values(read_json(path, made_by="rule evaluate_video")) for path in quality]
+    elif consistency:
         found = [
             mask_values(read_json(a, made_by="rule evaluate_frames"), read_json(b, made_by="rule evaluate_consistency"))
             for a, b in zip(quality, consistency, strict=True)
@@ -131,13 +175,13 @@ def _known(value: float) -> float | None:
     return None if value < 0 else value
 
 
-def _metric_cells(metric: str, own: Sequence[Values], base: Sequence[Values]) -> Cells:
-    """Mean and error of a metric, and of what it gains over the base row where that is of interest."""
+def _metric_cells(metric: str, own: Sequence[Values], base: Sequence[Values], gains_of: Mapping[str, str]) -> Cells:
+    """Mean and error of a metric, and of what it gains over the base row where `gains_of` has a name for that."""
     mine, theirs = ([run.get(metric) for run in runs] for runs in (own, base))
     cells = _mean_and_error(metric, mine)
-    if metric in GAINS:
+    if metric in gains_of:
         gains = [None if a is None or b is None else a - b for a, b in zip(mine, theirs, strict=True)]
-        cells |= _mean_and_error(GAINS[metric], gains)
+        cells |= _mean_and_error(gains_of[metric], gains)
     return cells
 
 
@@ -153,11 +197,15 @@ def _mean_and_error(name: str, values: Sequence[float | None]) -> Cells:
     return {f"{name}_mean": f"{statistics.fmean(known):.4f}", f"{name}_se": error}
 
 
-def _paper_cells(row: TableRow, base: TableRow, metrics: Sequence[str]) -> Cells:
-    own, theirs = PAPER.get(str(row), {}), PAPER.get(str(base), {})
+def _paper_values(row: TableRow) -> dict[str, float]:
+    return PAPER.get(str(row), {}) | SUPERVISED.get(row.tracker, {})
+
+
+def _paper_cells(row: TableRow, base: TableRow, metrics: Sequence[str], main: str) -> Cells:
+    own, theirs = _paper_values(row), _paper_values(base)
     cells = {f"paper_{metric}": _paper_cell(metric, own.get(metric)) for metric in metrics}
-    both = "AP50" in own and "AP50" in theirs
-    return cells | {"paper_gain": f"{(own['AP50'] - theirs['AP50']) / 100:.4f}" if both else ""}
+    both = main in own and main in theirs
+    return cells | {"paper_gain": f"{(own[main] - theirs[main]) / 100:.4f}" if both else ""}
 
 
 def _paper_cell(metric: str, value: float | None) -> str:
