@@ -80,6 +80,7 @@ def changed(path: str, value: object) -> set[str]:
         ("datasets.demo.prediction.max_detections", 9, {"predict_masks maskconsist"}),
         ("evaluation.instance_count_thresholds", [0.3], {"evaluate_pseudo_labels", "evaluate_frames"}),
         ("evaluation.consistency_thresholds", [0.3], {"evaluate_consistency"}),
+        ("evaluation.bootstrap_resamples", 10, {"evaluate_video"}),
         ("report.videos", 2, {"make_report"}),
         ("report.transfers", 2, {"show_transfers maskconsist 0", "show_transfers maskconsist 1"}),
         ("pipeline.rounds", 0, set()),

@@ -414,6 +414,11 @@ class EvaluationSettings(Section):
     consistency_ignore_occluded: bool = Field(
         False, description="TC leaves out pixels whose flow there and back disagrees (A37)"
     )
+    bootstrap_resamples: int = Field(
+        1000, ge=0, description="draws of videos behind the intervals of the VIS metrics; 0: no intervals"
+    )
+    bootstrap_seed: int = Field(0, ge=0, description="of these draws; the same for all runs, so that they compare")
+    confidence: float = Field(0.95, gt=0, lt=1, description="share of the draws that an interval holds")
 
 
 class ReportSettings(Section):

@@ -31,7 +31,8 @@ _CONSISTENCY = (
     "evaluation.consistency_direction",
     "evaluation.consistency_ignore_occluded",
 )
-
+# Those of the intervals of the VIS metrics alone.
+_BOOTSTRAP = ("evaluation.bootstrap_resamples", "evaluation.bootstrap_seed", "evaluation.confidence")
 STAGES = {
     "generate_dataset": Stage(2, ()),
     "prepare_dataset": Stage(1, ()),
@@ -46,12 +47,18 @@ STAGES = {
     "train_maskconsist": Stage(3, ("maskconsist", "self_training"), seeded=True),
     "predict_masks": Stage(2, ("maskconsist", "prediction")),
     "track_instances": Stage(2, ("tracking",)),
-    "evaluate_pseudo_labels": Stage(2, ("evaluation",), without=_CONSISTENCY),
-    "evaluate_frames": Stage(1, ("evaluation",), without=("evaluation.selection_share", *_CONSISTENCY)),
+    "evaluate_pseudo_labels": Stage(2, ("evaluation",), without=(*_CONSISTENCY, *_BOOTSTRAP)),
+    "evaluate_frames": Stage(1, ("evaluation",), without=("evaluation.selection_share", *_CONSISTENCY, *_BOOTSTRAP)),
     "evaluate_consistency": Stage(
-        1, ("evaluation",), without=("evaluation.selection_share", "evaluation.instance_count_thresholds")
+        1,
+        ("evaluation",),
+        without=("evaluation.selection_share", "evaluation.instance_count_thresholds", *_BOOTSTRAP),
     ),
-    "evaluate_video": Stage(1, ()),
+    "evaluate_video": Stage(
+        2,
+        ("evaluation",),
+        without=("evaluation.selection_share", "evaluation.instance_count_thresholds", *_CONSISTENCY),
+    ),
     "make_table": Stage(1, ()),
     "show_transfers": Stage(
         1,

@@ -24,6 +24,8 @@ from wsvis_core.tracking.infer import track_instances
 from wsvis_core.tracking.results import tracks_to_results, write_results
 from wsvis_core.tracking.tracks import Track
 
+SETTINGS = EvaluationSettings(bootstrap_resamples=40, bootstrap_seed=3, confidence=0.9)
+
 
 def score(dataset, split, shard, prepared, tmp_path, **settings) -> dict:
     output, truth = tmp_path / "metrics.json", prepared / f"ground_truth_{split}.json"
@@ -175,23 +177,34 @@ def test_true_tracks_score_one(dataset, truth, prepared, tmp_path):
         track = Track(dataset.class_index(entry["category_id"]), 0.9, masks, tuple(m and 0.9 for m in masks))
         results += tracks_to_results(entry["video_id"], [track], [category.id for category in dataset.categories])
     write_results(tmp_path / "tracks.json", results)
-    score_tracks(tmp_path / "tracks.json", prepared / "ground_truth_val.json", tmp_path / "m.json")
+    score_tracks(tmp_path / "tracks.json", prepared / "ground_truth_val.json", SETTINGS, tmp_path / "m.json")
     metrics = json.loads((tmp_path / "m.json").read_text())
     assert [metrics[key] for key in ("mAP", "AP50", "AP75", "AR10")] == pytest.approx([1.0] * 4)
+    assert metrics["intervals"]["mAP"] == [1.0, 1.0]
+    assert metrics["bootstrap"] == {"resamples": 40, "confidence": 0.9, "seed": 3}
+    assert metrics["precision_recall"]["mean"]["AP50"] == [1.0] * 101
+
+
+def test_no_resamples_give_no_intervals(prepared, tmp_path):
+    write_results(tmp_path / "tracks.json", [])
+    settings = EvaluationSettings(bootstrap_resamples=0)
+    score_tracks(tmp_path / "tracks.json", prepared / "ground_truth_val.json", settings, tmp_path / "m.json")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["mAP"] == 0.0 and "intervals" not in metrics
 
 
 def test_tracking_perfect_frames_scores_high(dataset, perfect, flow_shard, prepared, tmp_path):
     track_instances(dataset, [perfect], [flow_shard], TrackingSettings(), tmp_path / "tracks.json")
-    score_tracks(tmp_path / "tracks.json", prepared / "ground_truth_val.json", tmp_path / "m.json")
+    score_tracks(tmp_path / "tracks.json", prepared / "ground_truth_val.json", SETTINGS, tmp_path / "m.json")
     metrics = json.loads((tmp_path / "m.json").read_text())
     assert metrics["AP50"] > 0.8 and np.isfinite(metrics["mAP"])
 
 
 def test_missing_and_unusable_files_are_named(dataset, perfect, prepared, tmp_path):
     with pytest.raises(WsvisError) as caught:
-        score_tracks(tmp_path / "t.json", tmp_path / "gt.json", tmp_path / "m.json")
+        score_tracks(tmp_path / "t.json", tmp_path / "gt.json", SETTINGS, tmp_path / "m.json")
     assert str(caught.value) == f"{tmp_path / 'gt.json'} does not exist; it is made by rule prepare_dataset"
     (tmp_path / "t.json").write_text('[{"video_id": 0}]')
     with pytest.raises(WsvisError, match="video_id must be a whole number from 1, not 0"):
-        score_tracks(tmp_path / "t.json", prepared / "ground_truth_val.json", tmp_path / "m.json")
+        score_tracks(tmp_path / "t.json", prepared / "ground_truth_val.json", SETTINGS, tmp_path / "m.json")
     assert not (tmp_path / "m.json").exists()

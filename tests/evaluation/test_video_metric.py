@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.evaluation.slow_video_metric import files_of, random_case, slow_metrics
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.video import evaluate_video_results
-from wsvis_core.storage.rle import decode_mask, encode_mask
+from wsvis_core.evaluation.video import CATEGORY_METRICS, evaluate_video_results
+from wsvis_core.storage.rle import encode_mask
 
 KEYS = ("mAP", "AP50", "AP75", "AR1", "AR10")
 
@@ -120,152 +121,76 @@ def test_polygons_uncompressed_and_compressed_truth_agree():
         assert evaluate_video_results(truth, one)["mAP"] == 1.0
 
 
-def slow_metrics(truth, results):
-    """§5.4 word by word: dense masks, one pair, one threshold, one area range at a time."""
-    thresholds, points = np.linspace(0.5, 0.95, 10), np.linspace(0, 1, 101)
-    ranges = {"all": (0, 1e10), "small": (0, 128**2), "medium": (128**2, 256**2), "large": (256**2, 1e10)}
-
-    def dense(rle):
-        return None if rle is None else decode_mask(rle)
-
-    def mean_area(areas):
-        areas = [a for a in areas if a]
-        return sum(areas) / len(areas) if areas else 0
-
-    def pixel_areas(masks):
-        return [None if m is None else int(m.sum()) for m in masks]
-
-    def iou(d, g):
-        inter = union = 0
-        for a, b in zip(d, g, strict=True):
-            if a is not None and b is not None:
-                inter, union = inter + (a & b).sum(), union + (a | b).sum()
-            elif a is not None or b is not None:
-                union += (a if b is None else b).sum()
-        return inter / union if union else 0
-
-    def match_one(found, true, theta, low, high):
-        true = sorted(true, key=lambda g: g["ignored"])
-        taken, rows = set(), []
-        for d in found:
-            best, choice = min(theta, 1 - 1e-10), None
-            for k, g in enumerate(true):
-                if k in taken and not g["crowd"]:
-                    continue
-                if choice is not None and not true[choice]["ignored"] and g["ignored"]:
-                    break
-                value = iou(d["masks"], g["masks"])
-                if value < best:
-                    continue
-                best, choice = value, k
-            if choice is not None:
-                taken.add(choice)
-                rows.append((d["score"], True, true[choice]["ignored"]))
-            else:
-                rows.append((d["score"], False, not low <= d["area"] <= high))
-        return rows
-
-    def category_curve(category, theta, low, high, most):
-        rows, positives = [], 0
-        for v in sorted(x["id"] for x in truth["videos"]):
-            true = []
-            for a in truth["annotations"]:
-                if (a["video_id"], a["category_id"]) == (v, category):
-                    masks = [dense(m) for m in a["segmentations"]]
-                    area = mean_area(a.get("areas") or pixel_areas(masks))
-                    crowd = bool(a.get("iscrowd", 0))
-                    ignored = crowd or not low <= area <= high
-                    true.append({"masks": masks, "crowd": crowd, "ignored": ignored})
-            found = []
-            for r in results:
-                if (r["video_id"], r["category_id"]) == (v, category):
-                    masks = [dense(m) for m in r["segmentations"]]
-                    found.append({"masks": masks, "score": r["score"], "area": mean_area(pixel_areas(masks))})
-            found = sorted(found, key=lambda d: -d["score"])[:most]
-            positives += sum(not g["ignored"] for g in true)
-            rows += match_one(found, true, theta, low, high)
-        if not positives:
-            return None
-        rows = sorted(rows, key=lambda row: -row[0])
-        tp = fp = 0
-        recalls, precisions = [], []
-        for _, hit, ignored in rows:
-            tp, fp = tp + (hit and not ignored), fp + (not hit and not ignored)
-            recalls.append(tp / positives)
-            precisions.append(tp / (tp + fp + np.spacing(1)))
-        total = 0.0
-        for r in points:
-            later = [p for p, x in zip(precisions, recalls, strict=True) if x >= r]
-            total += max(later, default=0.0)
-        return total / len(points), recalls[-1] if recalls else 0.0
-
-    def mean(pick, name, most, chosen=thresholds):
-        low, high = ranges[name]
-        curves = [category_curve(c["id"], t, low, high, most) for c in truth["categories"] for t in chosen]
-        known = [curve[pick] for curve in curves if curve is not None]
-        return sum(known) / len(known) if known else -1.0
-
-    metrics = {"mAP": mean(0, "all", 100), "AP50": mean(0, "all", 100, [0.5])}
-    metrics["AP75"] = mean(0, "all", 100, [thresholds[5]])
-    metrics |= {f"AR{n}": mean(1, "all", n) for n in (1, 10, 100)}
-    for name in ("small", "medium", "large"):
-        metrics |= {f"AP_{name}": mean(0, name, 100), f"AR_{name}": mean(1, name, 100)}
-    return metrics
-
-
-def random_case(rng, big):
-    """Few boxes from a coarse grid, so that equal IoUs, equal scores and IoUs on a threshold are common."""
-    unit = 60 if big else 1
-    height, width = 6 * unit, 7 * unit
-
-    def track(base=None):
-        if base is not None and rng.random() < 0.6:
-            return [m if rng.random() < 0.8 else box() for m in base]
-        return [box() if rng.random() < 0.7 else None for _ in range(length)]
-
-    def box():
-        x, y = rng.integers(0, 4, 2) * unit
-        w, h = rng.integers(0, 4, 2) * unit
-        return mask_of((x, y, x + w, y + h), (height, width))
-
-    truth = {"videos": [], "categories": [{"id": 5, "name": "a"}, {"id": 2, "name": "b"}], "annotations": []}
-    results = []
-    for v in rng.permutation([1, 4, 9])[: rng.integers(1, 4)].tolist():
-        length = int(rng.integers(1, 4))
-        truth["videos"].append({"id": v, "width": width, "height": height, "length": length})
-        tracks = []
-        for _ in range(rng.integers(0, 4)):
-            tracks.append((int(rng.choice([2, 5])), track()))
-            row = {"id": len(truth["annotations"]) + 1, "video_id": v, "category_id": tracks[-1][0]}
-            row |= {"segmentations": tracks[-1][1], "iscrowd": int(rng.random() < 0.25)}
-            if rng.random() < 0.3:
-                row["areas"] = [None if m is None else float(rng.integers(0, 90000)) for m in tracks[-1][1]]
-            truth["annotations"].append(row)
-        for _ in range(rng.integers(0, 6)):
-            base = tracks[rng.integers(len(tracks))] if tracks else (2, None)
-            category = base[0] if rng.random() < 0.8 else 2
-            score = float(rng.integers(1, 5)) / 4
-            row = {"video_id": v, "category_id": category, "score": score, "segmentations": track(base[1])}
-            results.append(row)
-    return truth, results
-
-
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_against_the_slow_reference(seed):
-    truth, results = random_case(np.random.default_rng(seed), big=False)
-    metrics = evaluate_video_results(truth, results)
-    slow = slow_metrics(truth, results)
+    case = random_case(np.random.default_rng(seed))
+    metrics = evaluate_video_results(*files_of(case))
+    slow, per_category = slow_metrics(case)
     assert {key: metrics[key] for key in slow} == pytest.approx(slow, abs=1e-9)
+    for row in metrics["per_category"]:
+        expected = {key: per_category[row["category_id"]][key] for key in CATEGORY_METRICS}
+        assert {key: row[key] for key in expected} == pytest.approx(expected, abs=1e-9)
 
 
-@settings(max_examples=12, deadline=None)
+def metrics_only(metrics):
+    return {key: value for key, value in metrics.items() if key != "per_category"}
+
+
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_area_ranges_against_the_slow_reference(seed):
-    truth, results = random_case(np.random.default_rng(seed), big=True)
-    metrics = evaluate_video_results(truth, results)
-    slow = slow_metrics(truth, results)
-    assert {key: metrics[key] for key in slow} == pytest.approx(slow, abs=1e-9)
+def test_order_of_results_videos_and_categories_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    truth, results = files_of(random_case(rng, distinct_scores=True))
+    expected = evaluate_video_results(truth, results)
+    shuffled = {key: [rows[k] for k in rng.permutation(len(rows))] for key, rows in truth.items()}
+    # Objects with equal IoU are told apart by their order, so that stays.
+    shuffled["annotations"] = truth["annotations"]
+    assert evaluate_video_results(shuffled, [results[k] for k in rng.permutation(len(results))]) == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_new_ids_of_videos_and_categories_change_nothing(seed):
+    truth, results = files_of(random_case(np.random.default_rng(seed), distinct_scores=True))
+    expected = metrics_only(evaluate_video_results(truth, results))
+
+    def renamed(rows):
+        return [{k: 100 - v if k in ("video_id", "category_id") else v for k, v in row.items()} for row in rows]
+
+    others = {key: [row | {"id": 100 - row["id"]} for row in truth[key]] for key in ("videos", "categories")}
+    others["annotations"] = renamed(truth["annotations"])
+    assert metrics_only(evaluate_video_results(others, renamed(results))) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_lower_scored_false_positive_never_raises_ap(seed):
+    rng = np.random.default_rng(seed)
+    truth, results = files_of(random_case(rng))
+    before = evaluate_video_results(truth, results)
+    video = truth["videos"][rng.integers(len(truth["videos"]))]
+    size = (video["height"], video["width"])
+    wrong = {"video_id": video["id"], "category_id": 2, "score": 0.01}
+    wrong["segmentations"] = [mask_of([6, 5 * size[0] // 6, 7, size[0]], size)] * video["length"]
+    after = evaluate_video_results(truth, [*results, wrong])
+    assert all(after[key] <= before[key] + 1e-12 for key in ("mAP", "AP50", "AP75"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_perfect_copy_is_one(seed):
+    case = random_case(np.random.default_rng(seed), distinct_scores=True)
+    # Two objects with equal masks could each be matched by the other's copy, which is as good.
+    case["truth"] = [g | {"crowd": False, "areas": None} for g in case["truth"] if any(area_of(g["masks"]))]
+    case["results"] = [{**g, "score": 1 / n} for n, g in enumerate(case["truth"], 2)]
+    metrics = evaluate_video_results(*files_of(case))
+    expected = 1.0 if case["truth"] else -1.0
+    assert [metrics[key] for key in ("mAP", "AP50", "AP75", "AR10", "AR100")] == [expected] * 5
+
+
+def area_of(masks):
+    return [m is not None and m.any() for m in masks]
 
 
 def test_at_most_100_detections_count():
@@ -307,8 +232,9 @@ def test_all_problems_of_the_results_in_one_report():
     ]
     for line, (number, video_id, category_id, text) in zip(lines[1:], expected, strict=False):
         assert line == f"  result {number} (video {video_id}, category {category_id}): {text}"
-    assert lines[10].startswith("  result 10: must be an object")
-    assert lines[11].endswith("segmentations[0] has run lengths that do not sum to its size")
+    problem = "segmentations[0] has run lengths that do not sum to its size"
+    assert lines[10] == f"  result 9 (video 1, category 1): {problem}"
+    assert lines[11].startswith("  result 10: must be an object")
 
 
 def test_all_problems_of_the_ground_truth_in_one_report():
@@ -339,7 +265,7 @@ def test_all_problems_of_the_ground_truth_in_one_report():
         "annotation 4: category_id 9 is not among the categories",
         "annotation 5: 2 segmentations, but video 1 has 4 frames",
         "annotation 6: segmentations must be a list with one entry per frame",
-        "annotation 7: areas must be 4 numbers or null",
+        "annotation 7: areas must be 4 numbers from 0, or null",
         "annotation 8: segmentations[0] is not a list of polygons",
         "annotation 8: segmentations[3] RLE counts sum to 3, not to 20×20 = 400",
         "annotation 9: segmentations[0] has size [9, 9], not [20, 20]",

@@ -59,7 +59,7 @@ def files(stage1, perfect, prepared, tmp_path_factory) -> RunFiles:
     folder = tmp_path_factory.mktemp("run")
     dataset, evaluation = stage1.dataset, EvaluationSettings()
     track_instances(dataset, [perfect], [stage1.flow], TrackingSettings(), folder / "tracks.json")
-    score_tracks(folder / "tracks.json", prepared / "ground_truth_val.json", folder / "video.json")
+    score_tracks(folder / "tracks.json", prepared / "ground_truth_val.json", evaluation, folder / "video.json")
     for split, score in (("train", score_pseudo_labels), ("val", score_frames)):
         score(dataset, [perfect], prepared / f"ground_truth_{split}.json", evaluation, folder / f"{split}.json")
     reader = open_instances([perfect])

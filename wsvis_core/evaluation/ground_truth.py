@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import numpy as np
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.run_lengths import wrong_totals
 from wsvis_core.evaluation.track_iou import Masks
-from wsvis_core.storage.files import read_json
 from wsvis_core.storage.rle import Rle, to_compressed_rle
 from wsvis_core.tracking.results import problem_report, rle_problem
 
@@ -48,11 +46,6 @@ class GroundTruth:
     videos: dict[int, TruthVideo]
     categories: dict[int, str]
     tracks: tuple[TruthTrack, ...]
-
-
-def read_ground_truth(path: Path) -> dict[str, Any]:
-    """The content of a ground truth file, unchecked."""
-    return read_json(path, made_by="your data set (a YouTube-VIS annotation file)")
 
 
 def restrict_ground_truth(ground_truth: dict[str, Any], video_ids: Collection[int]) -> dict[str, Any]:
@@ -145,6 +138,8 @@ def _track(
         for key, known, what in (("video_id", videos, "videos"), ("category_id", categories, "categories"))
         if not _known(entry.get(key), known)
     ]
+    if entry.get("iscrowd", 0) not in (0, 1):
+        found.append(f"{name}: iscrowd must be 0 or 1, not {entry['iscrowd']!r}")
     masks = entry.get("segmentations")
     if not isinstance(masks, list):
         found.append(f"{name}: segmentations must be a list with one entry per frame")
@@ -198,7 +193,8 @@ def _mask_problem(mask: Any) -> str | None:
 
 
 def _is_polygon(part: Any) -> bool:
-    numbers = isinstance(part, list) and all(isinstance(v, Real) for v in part)
+    # Far outside of any frame, pycocotools fills the memory with the outline.
+    numbers = isinstance(part, list) and all(isinstance(v, Real) and abs(v) < 1e5 for v in part)
     return numbers and len(part) >= 6 and len(part) % 2 == 0
 
 
@@ -207,9 +203,9 @@ def _areas(entry: dict[str, Any], length: int, name: str) -> tuple[np.ndarray | 
     given = entry.get("areas")
     if given is None:
         return None, []
-    numbers = isinstance(given, list) and all(v is None or isinstance(v, Real) for v in given)
+    numbers = isinstance(given, list) and all(v is None or (isinstance(v, Real) and 0 <= v < np.inf) for v in given)
     if not numbers or len(given) != length:
-        return None, [f"{name}: areas must be {length} numbers or null"]
+        return None, [f"{name}: areas must be {length} numbers from 0, or null"]
     return np.array([v or 0.0 for v in given], np.float64), []
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from wsvis_core.config import EvaluationSettings
 from wsvis_core.datasets.splits import selection_videos
 from wsvis_core.datasets.video import VideoDataset
+from wsvis_core.evaluation.bootstrap import Bootstrap
 from wsvis_core.evaluation.consistency import FlowPair, temporal_consistency
 from wsvis_core.evaluation.frames import FramePrediction, evaluate_frame_predictions
 from wsvis_core.evaluation.pseudo_labels import evaluate_pseudo_labels
-from wsvis_core.evaluation.video import evaluate_video_results
+from wsvis_core.evaluation.scoring import score_result_files
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.storage.files import read_json, write_json
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
-from wsvis_core.tracking.results import read_results
 
 MADE_BY = "rule prepare_dataset"
 
@@ -113,7 +113,8 @@ def frame_predictions(dataset: VideoDataset, split: str, instances: Sequence[Pat
             yield video.id, index, reader.frame(video.id, index)
 
 
-def score_tracks(tracks: Path, ground_truth: Path, output: Path) -> None:
-    """VIS metrics (§5.4) of a result file."""
-    truth = read_json(ground_truth, made_by=MADE_BY)
-    write_json(output, evaluate_video_results(truth, read_results(tracks)), indent=1)
+def score_tracks(tracks: Path, ground_truth: Path, settings: EvaluationSettings, output: Path) -> None:
+    """VIS metrics (§5.4) of a result file, with intervals and curves; what `wsvis evaluate` computes."""
+    bootstrap = Bootstrap(settings.bootstrap_resamples, settings.confidence, settings.bootstrap_seed)
+    [scores] = score_result_files(ground_truth, [tracks], bootstrap, truth_made_by=MADE_BY)
+    write_json(output, scores.metrics, indent=1)

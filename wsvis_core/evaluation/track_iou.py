@@ -21,19 +21,23 @@ def track_areas(tracks: Sequence[Masks], length: int) -> np.ndarray:
     return areas
 
 
-def track_ious(a: Sequence[Masks], b: Sequence[Masks], areas_a: np.ndarray, areas_b: np.ndarray) -> np.ndarray:
+def track_ious(
+    counts: Sequence[Sequence[bytes | None]], truth: Sequence[Masks], areas: np.ndarray, truth_areas: np.ndarray
+) -> np.ndarray:
     """Σ_t |a_t∩b_t| / Σ_t |a_t∪b_t| of every pair, 0 where the union is empty.
 
-    N and M tracks of T frames with their areas (N,T), (M,T) → (N,M) float64. A frame in which only one of the two
-    has a mask adds that mask to the union. One RLE call per frame, on the tracks present in it.
+    N tracks by the counts of their compressed RLEs, and M tracks, of T frames with their areas (N,T), (M,T) → (N,M)
+    float64. A frame in which only one of the two has a mask adds that mask to the union. One RLE call per frame, on
+    the tracks present in it.
     """
-    shared = np.zeros((len(a), len(b)))
-    for t in np.flatnonzero((areas_a > 0).any(axis=0) & (areas_b > 0).any(axis=0)):
-        rows, columns = np.flatnonzero(areas_a[:, t]), np.flatnonzero(areas_b[:, t])
-        masks_a = [mask for mask in (a[n][t] for n in rows) if mask is not None]
-        masks_b = [mask for mask in (b[m][t] for m in columns) if mask is not None]
-        shared[np.ix_(rows, columns)] += rle_intersections(masks_a, masks_b, areas_a[rows, t], areas_b[columns, t])
-    union = areas_a.sum(axis=1)[:, None] + areas_b.sum(axis=1)[None, :] - shared
+    shared = np.zeros((len(counts), len(truth)))
+    for t in np.flatnonzero((areas > 0).any(axis=0) & (truth_areas > 0).any(axis=0)).tolist():
+        rows, columns = np.flatnonzero(areas[:, t]), np.flatnonzero(truth_areas[:, t])
+        true_masks = [mask for mask in (truth[m][t] for m in columns) if mask is not None]
+        size = true_masks[0]["size"]
+        masks = [{"size": size, "counts": counts[n][t]} for n in rows]
+        shared[rows[:, None], columns] += rle_intersections(masks, true_masks, areas[rows, t], truth_areas[columns, t])
+    union = areas.sum(axis=1)[:, None] + truth_areas.sum(axis=1)[None, :] - shared
     return shared / np.maximum(union, 1.0)
 
 

@@ -15,7 +15,7 @@ from wsvis_core.storage.rle import Rle
 from wsvis_core.tracking.tracks import Track
 
 Result = dict[str, Any]
-_COUNTS_ALPHABET = bytes(range(48, 112))
+COUNTS_ALPHABET = bytes(range(48, 112))
 
 
 def tracks_to_results(video_id: int, tracks: Iterable[Track], category_ids: Sequence[int]) -> list[Result]:
@@ -115,7 +115,7 @@ def entry_problems(entry: Any) -> list[str]:
         if not _is_id(entry.get(key))
     ]
     score = entry.get("score")
-    if isinstance(score, bool) or not isinstance(score, Real) or not math.isfinite(score):
+    if isinstance(score, bool) or not isinstance(score, Real) or not _is_finite(score):
         problems.append(f"score must be a finite number, not {score!r}")
     masks = entry.get("segmentations")
     if not isinstance(masks, list):
@@ -135,9 +135,16 @@ def rle_problem(rle: Any) -> str | None:
         counts = counts.encode("utf-8", errors="surrogatepass")
     if not isinstance(counts, bytes):
         return f"needs counts as compressed text, not {_kind(counts)}; convert with pycocotools' frPyObjects"
-    if not counts or counts.translate(None, _COUNTS_ALPHABET) or (counts[-1] - 48) & 0x20:
+    if not counts or counts.translate(None, COUNTS_ALPHABET) or (counts[-1] - 48) & 0x20:
         return "has counts that are not a compressed RLE"
     return None
+
+
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _is_id(value: Any) -> bool:
