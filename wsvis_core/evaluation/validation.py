@@ -48,6 +48,11 @@ def raise_problems(name: str, problems: Sequence[str]) -> None:
         raise WsvisError(problem_report(name, problems))
 
 
+def result_problems(results: Any, truth: GroundTruth) -> list[str]:
+    """What breaks the format, and what does not fit the ground truth, one line each; entries count from 1."""
+    return check_results(results, truth)[1]
+
+
 def check_results(results: Any, truth: GroundTruth) -> tuple[list[ResultTrack], list[str]]:
     """The sound tracks of a result list, and everything wrong with the others, one line each; entries count from 1.
 
