@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.run_lengths import wrong_totals
 from wsvis_core.evaluation.track_iou import Masks
+from wsvis_core.storage.files import read_json
 from wsvis_core.storage.rle import Rle, to_compressed_rle
 from wsvis_core.tracking.results import problem_report, rle_problem
 
@@ -46,6 +48,11 @@ class GroundTruth:
     videos: dict[int, TruthVideo]
     categories: dict[int, str]
     tracks: tuple[TruthTrack, ...]
+
+
+def read_ground_truth(path: Path) -> dict[str, Any]:
+    """The content of a ground truth file, unchecked."""
+    return read_json(path, made_by="your data set (a YouTube-VIS annotation file)")
 
 
 def restrict_ground_truth(ground_truth: dict[str, Any], video_ids: Collection[int]) -> dict[str, Any]:
