@@ -132,6 +132,16 @@ def test_the_plot_is_a_sound_svg_file_of_its_own(table4, tmp_path):
     assert (tmp_path / "again.svg").read_text() == text
 
 
+def test_a_plot_is_wider_where_names_are_long(tmp_path):
+    widths = []
+    for name in ("irn", "flowirn / maskconsist", "flowirn / maskconsist / iou_tracker"):
+        (tmp_path / "t.csv").write_text(f"row,mAP_mean\n{name},0.2\n")
+        write_table_plot(tmp_path / "t.csv", tmp_path / "t.svg")
+        root = ElementTree.fromstring((tmp_path / "t.svg").read_bytes())
+        widths.append(float(root.get("width").removesuffix("pt")))
+    assert widths[0] == widths[1] < widths[2]
+
+
 @pytest.mark.parametrize("content", ["", HEAD + "\n", "labeller,note\nirn,x\n", "row,AP50_mean\nx,\n"])
 def test_tables_without_rows_or_numbers_still_give_a_plot(tmp_path, content):
     path = tmp_path / "t.csv"

@@ -105,8 +105,8 @@ def base_row(table: str, rows: Sequence[TableRow], row: TableRow) -> TableRow:
 def _gain_over(table: str, base: TableRow) -> str:
     if table == "table6":
         return f"{base.segmenter}, same labels"
-    masks = row_name(table, replace(base, tracker=None))
-    return masks if base.tracker is None else f"{masks}, same tracker"
+    # Every row has the tracker of its own base row; named once, the masks head the column.
+    return row_name(table, replace(base, tracker=None))
 
 
 def label_values(metrics: Mapping[str, Any]) -> Values:

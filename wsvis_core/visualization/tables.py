@@ -83,7 +83,7 @@ def write_table_plot(path: Path, output: Path) -> None:
     result = read_table(path)
     metrics: list[str | None] = [*_drawn_metrics(result)] or [None]
     with drawing_style(path.stem):
-        figure = new_figure(3.8 * len(metrics), _height(result) + 0.45)
+        figure = new_figure(_width(result) * len(metrics), _height(result) + 0.45)
         panels = figure.subplots(1, len(metrics), squeeze=False)[0]
         for axes, metric in zip(panels, metrics, strict=True):
             _draw(bare(axes, grid="x"), result, metric)
@@ -199,7 +199,7 @@ def _drawn_metrics(result: ResultTable) -> list[str]:
 
 def _chart(name: str, result: ResultTable, metric: str, named: Sequence[Series]) -> Chart:
     with drawing_style(f"{name} {metric}"):
-        figure = new_figure(3.8, _height(result))
+        figure = new_figure(_width(result), _height(result))
         _draw(bare(figure.add_subplot(), grid="x"), result, metric)
         svg = to_svg(figure, f"{readable(name)}: {_title(result, metric)}")
     return Chart(_title(result, metric), svg, tuple(named))
@@ -217,6 +217,12 @@ def _title(result: ResultTable, metric: str | None) -> str:
 def _height(result: ResultTable) -> float:
     lines = max((_lines_of_name(row[0]).count("\n") for row in result.rows), default=0)
     return 0.55 + (0.3 if lines == 0 else 0.36) * max(len(result.rows), 2)
+
+
+def _width(result: ResultTable) -> float:
+    """Inches of one plot: wider where the names of rows would leave it no room."""
+    longest = max((len(line) for row in result.rows for line in _lines_of_name(row[0]).split("\n")), default=0)
+    return max(3.8, 2.1 + 0.08 * longest)
 
 
 def _lines_of_name(name: str) -> str:

@@ -16,9 +16,10 @@ NOTE = (
 # What a reader must know of a table, by its name.
 NOTES = {
     "table1": "Masks on frames of held-out videos, from labels of stage 1 through stage 2 to self-training.",
-    "table3": "Tracks on held-out videos: masks of stage 2 with every tracker. val: the paper's numbers on the "
-    "official validation set; supervised: the paper's with this tracker on a detector trained with masks. masktrack "
-    "is the matcher of MaskTrack R-CNN on our appearance vectors, without its trained track head.",
+    "table3": "Tracks on held-out videos: masks of stage 2 with every tracker; a gain is of mAP, over other masks with "
+    "the same tracker. val: the paper's numbers on the official validation set; supervised: the paper's with this "
+    "tracker on a detector trained with masks. masktrack is the matcher of MaskTrack R-CNN on our appearance vectors, "
+    "without its trained track head.",
     "table4": "Pseudo-labels of stage 1 on frames of the training videos; no stage 2.",
     "table5": "Masks on frames of held-out videos: the parts of MaskConsist, on the same labels.",
     "table6": "Masks on frames of held-out videos: labellers without and with MaskConsist. TC is the AP50 of the masks "
