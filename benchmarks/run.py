@@ -4,6 +4,7 @@
     python -m benchmarks.run walk IoU    those whose name contains one of the words
     python -m benchmarks.run breakdown   where the time of the pseudo-label stage goes
     python -m benchmarks.run maskconsist what MaskConsist adds to a training step, and where a step's time goes
+    python -m benchmarks.run tracking    frames per second of the trackers, and where UnOVOST's time goes
     python -m benchmarks.run overlay     peak memory of drawing tracks on a short and on a long video
 
 Figures are kept in benchmarks/README.md with date and machine. One thread and CPU time, so that they compare across
@@ -23,6 +24,7 @@ from benchmarks.cases import CASES
 from benchmarks.maskconsist_step import print_maskconsist
 from benchmarks.memory import peak_of
 from benchmarks.overlay_memory import print_overlay_memory
+from benchmarks.tracking import print_tracking
 
 
 def main(names: list[str]) -> None:
@@ -33,6 +35,8 @@ def main(names: list[str]) -> None:
         return print_breakdown()
     if names == ["maskconsist"]:
         return print_maskconsist()
+    if names == ["tracking"]:
+        return print_tracking()
     if names == ["overlay"]:
         return print_overlay_memory()
     print("| what | ours, ms | alternative | its time, ms | ratio | peak memory, MB | error of ours |")
@@ -45,6 +49,8 @@ def main(names: list[str]) -> None:
         print_breakdown()
         print()
         print_maskconsist()
+        print()
+        print_tracking()
         print()
         print_overlay_memory()
 
