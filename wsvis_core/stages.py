@@ -66,7 +66,7 @@ STAGES = {
         seeded=True,
         without=("report.videos", "report.frames_per_video", "report.tables"),
     ),
-    "make_report": Stage(3, ("report",), without=("report.transfers", "report.transfer_pairs")),
+    "make_report": Stage(4, ("report",), without=("report.transfers", "report.transfer_pairs")),
 }
 # Keys of a data set's block that leave the prepared data set as it is.
 _NOT_PREPARED = {"shards", "synthetic", "seed", "replicates"}

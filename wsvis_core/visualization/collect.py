@@ -24,7 +24,9 @@ from wsvis_core.visualization.inputs import (
     FrameColumn,
     LabelExample,
     ReportInputs,
+    TrackCategory,
     TrackMask,
+    TrackQuality,
     TransferSheet,
     TransferView,
     VideoStrip,
@@ -84,6 +86,7 @@ def collect_report(
         title=f"wsvis · {name}",
         class_names=[category.name for category in dataset.categories],
         video_metrics=_numbers(video_metrics),
+        track_quality=track_quality(video_metrics),
         frame_metrics=_numbers(frame_metrics[last_round]) | _rounds(frame_metrics),
         pseudo_labels={labeller: label_metrics(found) for labeller, found in labels.items()},
         label_quality={labeller: label_quality(found) for labeller, found in labels.items()},
@@ -129,6 +132,23 @@ def _transfers(dataset: VideoDataset, path: Path, records: Path) -> TransferShee
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+
+
+def track_quality(metrics: Mapping[str, Any]) -> TrackQuality:
+    """Intervals, categories and curves from the metrics of rule evaluate_video."""
+    curves, how = metrics["precision_recall"], metrics.get("bootstrap", {})
+    columns = ("AP50", "mAP", "AR10", "ground_truth_tracks", "result_tracks")
+    return TrackQuality(
+        intervals=metrics.get("intervals", {}),
+        confidence=how.get("confidence", 0.0),
+        resamples=how.get("resamples", 0),
+        categories={
+            row["name"]: TrackCategory({key: row[key] for key in columns}, row.get("intervals", {}))
+            for row in metrics["per_category"]
+        },
+        curves=curves["mean"],
+        category_precision={row["name"]: row["AP50"] for row in curves["per_category"]},
+    )
 
 
 def _rounds(frame_metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

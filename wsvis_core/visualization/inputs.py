@@ -73,6 +73,35 @@ class LabelQuality:
     categories: Mapping[str, Metrics] = field(default_factory=dict)
 
 
+Interval = Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class TrackCategory:
+    """One category's metrics of tracks, with intervals (low, high) for some of them."""
+
+    metrics: Metrics
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrackQuality:
+    """What is known of the tracks beside their metrics; every part may be empty.
+
+    intervals           metric name -> (low, high), 0..1, None where there is none; confidence, resamples: of what
+    categories          category name -> its metrics and their intervals
+    curves              AP50, AP75, mAP -> precision 0..1 at R evenly spaced recalls 0..1, mean over categories
+    category_precision  category name -> the same at IoU 0.5
+    """
+
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    confidence: float = 0.0
+    resamples: int = 0
+    categories: Mapping[str, TrackCategory] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    category_precision: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class LabelView:
     """One labeller's labels of a frame, and for each of the frame's objects the IoU of its best label."""
@@ -131,6 +160,7 @@ class ReportInputs:
     recall; other numbers are shown as they are. NaN and negative AP/AR mean "no ground truth for it".
     class_names       the C classes in index order, for the instances' class indices and the class colours
     video_metrics     {"mAP", "AP50", "AP75", "AR1", "AR10", ...} of the tracks
+    track_quality     intervals, categories and curves of the tracks
     frame_metrics     {"AP50", "AP75", ...} of the single-frame masks
     pseudo_labels     labeller name -> metrics of its pseudo-labels
     label_quality     labeller name -> charts' data of its pseudo-labels
@@ -148,6 +178,7 @@ class ReportInputs:
     title: str
     class_names: Sequence[str] = ()
     video_metrics: Metrics = field(default_factory=dict)
+    track_quality: TrackQuality = field(default_factory=TrackQuality)
     frame_metrics: Metrics = field(default_factory=dict)
     pseudo_labels: Mapping[str, Metrics] = field(default_factory=dict)
     label_quality: Mapping[str, LabelQuality] = field(default_factory=dict)

@@ -72,6 +72,16 @@ def labeller_curves(means: Mapping[str, Sequence[float]]) -> Chart | None:
     return _curves("precision over recall of labellers", lines, named)
 
 
+def threshold_curves(curves: Mapping[str, Sequence[float]]) -> Chart | None:
+    """The curves of up to eight IoU thresholds, by name, in one chart; None without any."""
+    known = {name: curve for name, curve in curves.items() if len(curve)}
+    if not known:
+        return None
+    lines = [(curve, colour, 1.6) for curve, colour in zip(known.values(), SERIES, strict=False)]
+    named = [_series(name, curve, colour) for (name, curve), colour in zip(known.items(), SERIES, strict=False)]
+    return _curves("precision over recall of tracks", lines, named, "as the mean of categories")
+
+
 def score_chart(labeller: str, matched: Sequence[int], unmatched: Sequence[int], *, top: int) -> Chart | None:
     """Numbers of labels over their score, right ones (a true positive at IoU 0.5) below wrong ones; None of nothing."""
     layers = [("matched", matched, SERIES[0]), ("unmatched", unmatched, SERIES[1])]
@@ -91,7 +101,12 @@ def _series(name: str, curve: Sequence[float], colour: str) -> Series:
     return Series(name, css_colour(colour), f"{100 * float(np.mean(curve)):.1f}")
 
 
-def _curves(salt: str, lines: Sequence[tuple[Sequence[float], str, float]], named: Sequence[Series]) -> Chart:
+def _curves(
+    salt: str,
+    lines: Sequence[tuple[Sequence[float], str, float]],
+    named: Sequence[Series],
+    which: str = "at IoU 0.5",
+) -> Chart:
     with drawing_style(salt):
         figure = new_figure(WIDTH, HEIGHT)
         axes = _percent_axes(bare(figure.add_subplot()))
@@ -100,8 +115,8 @@ def _curves(salt: str, lines: Sequence[tuple[Sequence[float], str, float]], name
             recall, precision = np.linspace(0, 100, len(curve)), np.asarray(curve) * 100
             axes.step(recall, precision, where="pre", color=colour, linewidth=width)
         axes.set(ylim=(0, 102), xlabel="recall", ylabel="precision", yticks=QUARTERS)
-        svg = to_svg(figure, f"{salt} at IoU 0.5")
-    return Chart("precision over recall at IoU 0.5", svg, tuple(named))
+        svg = to_svg(figure, f"{salt} {which}")
+    return Chart(f"precision over recall {which}", svg, tuple(named))
 
 
 def _histogram(salt: str, title: str, layers: Sequence[tuple[str, Sequence[int], str]], top: int) -> Chart | None:

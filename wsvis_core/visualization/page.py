@@ -16,13 +16,14 @@ from wsvis_core.visualization.sections import (
 from wsvis_core.visualization.strips import LAYERS
 from wsvis_core.visualization.stylesheet import COLOURS, FIGURES, SHEETS, TYPE, layer_switches
 from wsvis_core.visualization.tables_section import tables_section
+from wsvis_core.visualization.track_section import tracks_part
 from wsvis_core.visualization.transfers_section import TRANSFER_SCALARS, transfers_section
 
 
 def page_html(inputs: ReportInputs) -> str:
     """The page as text. The same inputs give the same text."""
     sections = {
-        "metrics": ("Metrics", metrics_section(inputs)),
+        "metrics": ("Metrics", metrics_section(inputs) + tracks_part(inputs)),
         "tables": ("The paper's tables", tables_section(inputs.tables)),
         "pseudo-labels": ("Pseudo-labels", pseudo_labels_section(inputs)),
         "training": ("Training", training_section(inputs.scalars, without=TRANSFER_SCALARS)),
