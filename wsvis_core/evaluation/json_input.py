@@ -13,6 +13,8 @@ from wsvis_core.errors import WsvisError
 
 _BLOCK = 1 << 22  # characters read at once
 _PATIENCE = 1 << 26  # an error this many characters back does not come from a text that ends too early
+_ENTRY_KEYS = {"video_id", "category_id", "score", "segmentations"}
+_MASK_KEYS = {"size", "counts"}
 _SPACE = " \t\r\n"
 _SPACES = re.compile(r"[ \t\r\n]*")
 
@@ -31,11 +33,6 @@ class DoubledKeys:
             self.found += [f"{name}: key {key!r} occurs {n} times" for key in made if (n := keys.count(key)) > 1]
         return made
 
-    def take(self) -> list[str]:
-        """What was noted since the last call."""
-        found, self.found = self.found, []
-        return found
-
 
 def read_object(path: Path, *, made_by: str) -> tuple[Any, list[str]]:
     """The value in a JSON file, and its doubled keys, one line each. `made_by`: what makes such a file."""
@@ -46,16 +43,32 @@ def read_object(path: Path, *, made_by: str) -> tuple[Any, list[str]]:
 
 def read_entries(path: Path, problems: list[str], *, made_by: str) -> Iterator[Any]:
     """The entries of a JSON list, one by one, without holding the whole file; doubled keys are added to `problems`."""
-    keys = DoubledKeys()
-    decoder = json.JSONDecoder(object_pairs_hook=keys)
     with _explained(path, made_by), open(path, encoding="utf-8") as stream:
-        for number, entry in enumerate(_entries(path, stream, decoder, keys), 1):
-            problems += [f"result {number}: {problem}" for problem in keys.take()]
+        for number, (entry, text) in enumerate(_entries(path, stream), 1):
+            # Looking at every object's keys while it is read takes as long as reading it.
+            if text.count('"') != _quotes(entry):
+                keys = DoubledKeys()
+                json.loads(text, object_pairs_hook=keys)
+                problems += [f"result {number}: {problem}" for problem in keys.found]
             yield entry
 
 
-def _entries(path: Path, stream: TextIO, decoder: json.JSONDecoder, keys: DoubledKeys) -> Iterator[Any]:
-    """The values between the brackets of a JSON list; ValueError where it is no JSON."""
+def _quotes(entry: Any) -> int:
+    """Quotation marks that a result entry as the format has it is written with, 0 for any other.
+
+    One doubled key more would need two more, since neither keys nor run lengths hold any.
+    """
+    try:
+        masks = [mask for mask in entry["segmentations"] if mask is not None]
+        plain = entry.keys() == _ENTRY_KEYS and all(mask.keys() == _MASK_KEYS for mask in masks)
+        return 2 * (len(_ENTRY_KEYS) + 3 * len(masks)) if plain else 0
+    except (TypeError, KeyError, AttributeError):
+        return 0
+
+
+def _entries(path: Path, stream: TextIO) -> Iterator[tuple[Any, str]]:
+    """The values between the brackets of a JSON list, and the text of each; ValueError where it is no JSON."""
+    decoder = json.JSONDecoder()
     text, before = stream.read(_BLOCK), 0
     place = _next(text, 0) + 1
     if text[place - 1 : place] != "[":
@@ -68,11 +81,10 @@ def _entries(path: Path, stream: TextIO, decoder: json.JSONDecoder, keys: Double
             break
         try:
             entry, end = decoder.raw_decode(text, start)
-            end = _next(text, end)
+            written, end = text[start:end], _next(text, end)
             if end == len(text):  # what follows the entry must be here too, or else it may go on
                 raise json.JSONDecodeError("Expecting ',' delimiter", text, end)
         except json.JSONDecodeError as error:
-            keys.take()
             more = stream.read(_BLOCK)
             if not more or error.pos < len(text) - _PATIENCE:
                 raise ValueError(f"{error.msg}: character {before + error.pos}") from None
@@ -80,7 +92,7 @@ def _entries(path: Path, stream: TextIO, decoder: json.JSONDecoder, keys: Double
             text, place = text[place:] + more, 0
             continue
         began, mark, place = True, text[end], end + 1
-        yield entry
+        yield entry, written
     if mark not in ",]":
         raise ValueError(f"Expecting ',' delimiter: character {before + end}")
     if (text[place:] + stream.read()).strip(_SPACE):

@@ -107,9 +107,11 @@ def _plain_counts(entry: Any, truth: GroundTruth) -> list[bytes | None] | None:
         if not (usual and math.isfinite(score) and len(masks) == video.length):
             return None
         size = [video.height, video.width]
-        if any(mask is not None and mask["size"] != size for mask in masks):
-            return None
-        counts = [None if mask is None else mask["counts"].encode("ascii") for mask in masks]
+        counts: list[bytes | None] = []
+        for mask in masks:
+            if mask is not None and mask["size"] != size:
+                return None
+            counts.append(None if mask is None else mask["counts"].encode("ascii"))
     except (TypeError, KeyError, AttributeError, UnicodeEncodeError, OverflowError):
         return None
     present = [text for text in counts if text is not None]
