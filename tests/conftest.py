@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +41,53 @@ def settings_of_the_process():
     torch.set_flush_denormal(False)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+@pytest.fixture
+def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts an empty file system of a size ("1m") and gives its folder; skips where that is not allowed."""
+    mounted = []
+
+    def mount(size: str) -> Path:
+        folder = tmp_path / f"disk_{len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("a full disk needs a file system of its own; there is no `mount` here")
+        if done.returncode != 0:
+            pytest.skip(f"a full disk needs a file system of its own; mounting one failed: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system of 1 MiB."""
+
+    folder: Path
+
+    @property
+    def free(self) -> int:
+        return shutil.disk_usage(self.folder).free
+
+    @contextmanager
+    def filled(self, leave: int = 0) -> Iterator[None]:
+        """Meanwhile only `leave` bytes are free; afterwards there is room again."""
+        ballast = self.folder / "ballast"
+        ballast.write_bytes(bytes(self.free - leave))
+        yield
+        ballast.unlink()
+
+
+@pytest.fixture
+def small_disk(mount_disk: Callable[[str], Path]) -> SmallDisk:
+    return SmallDisk(mount_disk("1m"))
 
 
 # Video 3 has one frame; video 4 starts with frames without any object.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import torch
 from wsvis_core.errors import WsvisError
 from wsvis_core.locks import job_lock
 from wsvis_core.storage.files import input_stamp
+from wsvis_core.storage.space import full_disk_message, full_disk_reason
 from wsvis_core.training.device import setup_compute
 from wsvis_core.training.gpus import asked_gpus
 from wsvis_core.training.machine import stated_number
@@ -31,8 +33,8 @@ def job(log_file: str, *, threads: int, resources: Any = None) -> Iterator[torch
 
     resources: Snakemake's, for a job that uses the GPUs it claims there (`gpu` or `gres`); without them, the CPU.
 
-    A WsvisError is printed as a message, without traceback, and ends the process with exit code 2. A trainer that was
-    stopped by SIGTERM has said so and ends the process with exit code 143.
+    A WsvisError, or a full disk, is printed as a message, without traceback, and ends the process with exit code 2. A
+    trainer that was stopped by SIGTERM has said so and ends the process with exit code 143.
     """
     began = time.monotonic()
     try:
@@ -46,15 +48,39 @@ def job(log_file: str, *, threads: int, resources: Any = None) -> Iterator[torch
         sys.exit(2)
     except Stopped:
         raise
-    except BaseException:
+    except BaseException as error:
+        reason = full_disk_reason(error)
+        if reason is not None:
+            log.error("%s", _about_full_disk(error, reason))
+            sys.exit(2)
         log.exception("the job failed unexpectedly after %.1f s", time.monotonic() - began)
         raise
 
 
 def _configure_logging(path: Path) -> None:
-    handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
+    handlers = [_LogFile(path, mode="w"), logging.StreamHandler(sys.stderr)]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     logging.captureWarnings(True)
+
+
+def _about_full_disk(error: BaseException, reason: str) -> str:
+    """The message for a full disk that met a file which nobody expected to be written there, or a temporary one."""
+    name = getattr(error, "filename", None)
+    if isinstance(name, str):
+        return full_disk_message(Path(name), reason)
+    return (
+        f"{reason} ({error}); `df -h` shows which, temporary files are in {tempfile.gettempdir()}; "
+        f"make room there, then give the same command again: what is finished is kept"
+    )
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that leaves the message to the screen when the disk is full, instead of a traceback about itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, the name is logging's
+        error = sys.exception()
+        if error is None or full_disk_reason(error) is None:
+            super().handleError(record)
 
 
 def work_settings(settings: dict[str, Any], inputs: Iterable[str]) -> dict[str, Any]:

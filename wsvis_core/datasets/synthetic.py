@@ -30,6 +30,7 @@ from wsvis_core.datasets.synthetic_settings import CLASS_NAMES, Gap, SyntheticSe
 from wsvis_core.datasets.synthetic_textures import background_texture, body_texture, hue_to_rgb
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.files import atomic_path, write_json
+from wsvis_core.storage.space import explain_full_disk
 
 __all__ = ["CLASS_NAMES", "Gap", "SyntheticSettings", "SyntheticVideo", "generate_video", "write_dataset"]
 
@@ -190,9 +191,10 @@ def _write_frames(
         done, data = cv2.imencode(".jpg", frame[:, :, ::-1], options)
         if not done:
             raise WsvisError(f"OpenCV could not encode frame {t} of {name} as JPEG; check the OpenCV installation")
-        (everything / f"{t:05d}.jpg").write_bytes(data.tobytes())
-        if t in native:
-            (annotated / f"{t:05d}.jpg").write_bytes(data.tobytes())
+        for folder in [everything, annotated] if t in native else [everything]:
+            path = folder / f"{t:05d}.jpg"
+            with explain_full_disk(path, half=path):
+                path.write_bytes(data.tobytes())
 
 
 def _write_flow(path: Path, video: SyntheticVideo) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wsvis_core.errors import WsvisError
+from wsvis_core.storage.space import explain_full_disk
 
 
 @contextmanager
@@ -24,7 +25,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.mkdir()
     try:
-        yield temporary
+        with explain_full_disk(path):
+            yield temporary
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

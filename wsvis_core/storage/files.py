@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from wsvis_core.errors import WsvisError
+from wsvis_core.storage.space import explain_full_disk
 
 # What torch's restricted unpickler raises on files that are cut, are no pickle at all, or hold more than tensors.
 _UNREADABLE = (RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError)
@@ -21,13 +22,17 @@ _UNREADABLE = (RuntimeError, EOFError, ValueError, OSError, LookupError, TypeErr
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """`<path>.tmp` to write to; renamed to `path` when the block ends well, flushed to disk first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """`<path>.tmp` to write to; renamed to `path` when the block ends well, flushed to disk first.
+
+    A full disk is a WsvisError that says so, and leaves no `<path>.tmp`.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    yield temporary
-    with open(temporary, "rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    with explain_full_disk(path, half=temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
 
 
 def settings_digest(settings: dict[str, Any]) -> str:
@@ -55,7 +60,13 @@ def read_json(path: Path, *, made_by: str) -> Any:
 def save_tensors(path: Path, value: Any) -> None:
     """Save tensors and plain values (no custom classes) atomically."""
     with atomic_path(path) as temporary:
-        torch.save(value, temporary)
+        dump_tensors(value, temporary)
+
+
+def dump_tensors(value: Any, path: Path) -> None:
+    """The same without the renaming. An OSError says what went wrong; given a path, torch names no cause."""
+    with open(path, "wb") as stream:
+        torch.save(value, stream)
 
 
 def load_tensors(path: Path) -> Any:

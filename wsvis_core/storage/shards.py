@@ -24,6 +24,7 @@ import numpy as np
 from wsvis_core.errors import WsvisError
 from wsvis_core.progress import Progress
 from wsvis_core.storage.files import atomic_path, settings_digest
+from wsvis_core.storage.hdf5 import new_hdf5
 
 FORMAT_VERSION = 1
 # Bytes of a chunk at least: a chunk costs about 100 bytes and a look-up, whatever it holds.
@@ -68,8 +69,9 @@ def _open_parts_folder(path: Path, digest: str) -> Path:
     marker = parts / "digest"
     if parts.exists() and (not marker.exists() or marker.read_text() != digest):
         shutil.rmtree(parts)
-    parts.mkdir(parents=True, exist_ok=True)
-    marker.write_text(digest)
+    if not marker.exists():
+        with atomic_path(marker) as temporary:
+            temporary.write_text(digest)
     return parts
 
 
@@ -87,7 +89,7 @@ def _write_part(part: Path, columns: Columns, what: str) -> None:
     for name, column in columns.items():
         if column.dtype.kind == "f" and not np.isfinite(column).all():
             raise WsvisError(f"{what}: column '{name}' holds NaN or infinity; nothing was written")
-    with atomic_path(part) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with atomic_path(part) as temporary, new_hdf5(temporary) as file:
         group = file.create_group("video")
         for name, column in columns.items():
             group.create_dataset(name, data=column, **_layout(column))
@@ -119,7 +121,7 @@ def _content_digest(group: h5py.Group) -> str:
 
 def _merge(path: Path, parts: Iterable[tuple[str, Path]], header: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w", libver="latest") as file:
+        with new_hdf5(temporary) as file:
             file.attrs.update(header)
             videos = file.create_group("videos")
             for name, part in parts:

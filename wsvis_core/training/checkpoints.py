@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.storage.files import atomic_path, load_tensors
+from wsvis_core.storage.files import atomic_path, dump_tensors, load_tensors
 from wsvis_core.training.differences import setting_differences
 from wsvis_core.training.run import Run
 
@@ -45,7 +45,7 @@ def save_checkpoint(
     if watch is not None:
         state["watch"] = watch.state_dict()
     with atomic_path(run.checkpoint_path) as temporary:
-        torch.save({**work, **state}, temporary)
+        dump_tensors({**work, **state}, temporary)
         for age in range(run.keep_checkpoints - 1, 0, -1):
             if run.checkpoint_of_age(age - 1).exists():
                 os.replace(run.checkpoint_of_age(age - 1), run.checkpoint_of_age(age))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsvis_core.storage.files import atomic_path
+from wsvis_core.storage.space import explain_full_disk
 from wsvis_core.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,10 @@ class Records:
 
     def add(self, record: dict[str, float]) -> None:
         """Append one line. record: {"iteration": int, name: number, …}."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._path, "a") as stream:
-            stream.write(json.dumps(record) + "\n")
+        with explain_full_disk(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._path, "a") as stream:
+                stream.write(json.dumps(record) + "\n")
         if self._events is not None:
             for name in record.keys() - {"iteration"}:
                 self._events.add_scalar(name, record[name], int(record["iteration"]))
