@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -72,6 +73,34 @@ def test_wrong_entries_are_named(tmp_path, wrong, message):
         write_results(tmp_path / "r.json", [entry(), wrong])
     assert "has 1 problem:\n  result 2: " in str(caught.value) and message in str(caught.value)
     assert not (tmp_path / "r.json").exists()
+
+
+def test_entries_that_come_one_by_one_are_not_kept(tmp_path):
+    """Each is written and let go before the one after the next, and the bytes are those of the list."""
+    watched: list[weakref.ref] = []
+
+    class Entry(dict):
+        """An entry whose life can be watched."""
+
+    def entries():
+        for n in range(1, 6):
+            assert sum(one() is not None for one in watched) <= 1
+            one = Entry(entry(video_id=n))
+            watched.append(weakref.ref(one))
+            yield one
+            del one
+
+    write_results(tmp_path / "a.json", entries())
+    write_results(tmp_path / "b.json", [entry(video_id=n) for n in range(1, 6)])
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_all_problems_are_listed_and_nothing_stays(tmp_path):
+    wrong = [entry(), entry(score=float("nan")), entry(), entry(video_id=0)]
+    for results in (wrong, iter(wrong)):
+        with pytest.raises(WsvisError, match=r"has 2 problems:\n  result 2: score .*\n  result 4: video_id "):
+            write_results(tmp_path / "r.json", results)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_files(tmp_path):

@@ -1,4 +1,7 @@
-"""Atomic files: written beside the target, then renamed, so that no half file can be taken for a result."""
+"""Atomic files: written beside the target, then renamed, so that no half file can be taken for a result.
+
+The Snakefile reads this module, once per job on a cluster; so torch, 2 s of import, waits until a tensor comes.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.space import explain_full_disk
@@ -65,12 +66,16 @@ def save_tensors(path: Path, value: Any) -> None:
 
 def dump_tensors(value: Any, path: Path) -> None:
     """The same without the renaming. An OSError says what went wrong; given a path, torch names no cause."""
+    import torch
+
     with open(path, "wb") as stream:
         torch.save(value, stream)
 
 
 def load_tensors(path: Path) -> Any:
     """Load what `save_tensors` wrote, on the CPU, without executing any code from the file."""
+    import torch
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from wsvis_core.progress import Progress
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
 from wsvis_core.tracking.appearance import BackboneAppearance
 from wsvis_core.tracking.proposals import clean_proposals
-from wsvis_core.tracking.results import tracks_to_results, write_results
+from wsvis_core.tracking.results import Result, tracks_to_results, write_results
 from wsvis_core.tracking.tracker import track_video
 from wsvis_core.tracking.tracks import Track
 
@@ -34,13 +34,16 @@ def track_instances(
     if settings.appearance == "backbone":
         network = BackboneAppearance(settings.backbone, settings.backbone_weights, torch.device("cpu"))
     progress = Progress("track_instances", total=len(videos), unit="video")
-    results = []
-    for video in videos:
-        tracks = track_one(video, instances, flows, settings, dataset=dataset, network=network)
-        results += tracks_to_results(video.id, tracks, category_ids)
-        progress.advance(f"{len(results)} tracks")
+
+    def results() -> Iterator[Result]:
+        """The tracks of one video after the other: those of all would not fit into the memory of a job."""
+        for video in videos:
+            tracks = track_one(video, instances, flows, settings, dataset=dataset, network=network)
+            yield from tracks_to_results(video.id, tracks, category_ids)
+            progress.advance(f"{len(tracks)} tracks")
+
+    write_results(output, results())
     progress.close()
-    write_results(output, results)
 
 
 def track_one(

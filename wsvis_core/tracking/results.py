@@ -45,17 +45,26 @@ def _plain_rle(rle: Rle | None) -> Rle | None:
     }
 
 
-def write_results(path: Path, results: Sequence[Result]) -> None:
+def write_results(path: Path, results: Iterable[Result]) -> None:
     """Write a result file, one track per line, atomically; equal results give equal bytes.
 
-    Only the four keys of the format are written. Raises WsvisError, before anything is written, for an entry that
-    the YouTube-VIS server would refuse.
+    results: a list, or an iterator over entries that are not to be held all at once. Only the four keys of the format
+    are written. Raises WsvisError with all problems, and leaves no file, for entries that the YouTube-VIS server would
+    refuse.
     """
-    _raise_problems(str(path), format_problems(results))
-    lines = [json.dumps(_canonical(entry), separators=(",", ":"), allow_nan=False) for entry in results]
-    body = "[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n"
+    problems: list[str] = []
     with atomic_path(path) as temporary:
-        temporary.write_text(body, encoding="ascii")
+        with open(temporary, "w", encoding="ascii") as stream:
+            number = 0
+            for number, entry in enumerate(results, 1):
+                problems += [f"result {number}: {problem}" for problem in entry_problems(entry)]
+                if not problems:
+                    text = json.dumps(_canonical(entry), separators=(",", ":"), allow_nan=False)
+                    stream.write(("[\n" if number == 1 else ",\n") + text)
+            stream.write("\n]\n" if number else "[]\n")
+        if problems:
+            temporary.unlink()
+            _raise_problems(str(path), problems)
 
 
 def _canonical(entry: Result) -> Result:
