@@ -67,7 +67,7 @@ def pretend_done(folder: Path) -> None:
             path = folder / row.split("\t")[0]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-    snakemake(folder, "--touch", "--quiet", "all")
+    snakemake(folder, "--touch", "--forceall")
 
 
 def jobs_of(screen: str) -> dict[str, int]:
