@@ -63,7 +63,11 @@ class ShardSettings(Section):
 class DatasetSettings(Section):
     """Where the videos are, and how they are split."""
 
-    kind: Literal["youtube_vis", "synthetic"] = "youtube_vis"
+    kind: Literal["youtube_vis", "folder", "synthetic"] = Field(
+        "youtube_vis",
+        description="'youtube_vis': annotated with masks; 'folder': your own videos with class labels alone, made by "
+        "`wsvis import`; 'synthetic': generated",
+    )
     root: str = Field(description="folder of the data set, relative to the working directory")
     annotation_file: str = Field("train.json", description="YouTube-VIS annotation file under root")
     frames_folder: str = Field("train/JPEGImages", description="annotated frames under root")

@@ -47,8 +47,8 @@ def resolve_inside(folder: Path, name: str) -> Path:
     return real
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """uint8 (H,W,3) RGB of a JPEG or PNG file, as stored (an EXIF orientation is not applied).
+def read_rgb(path: Path, *, upright: bool = False) -> np.ndarray:
+    """uint8 (H,W,3) RGB of a JPEG or PNG file, as stored; with `upright` turned as its EXIF orientation says.
 
     Raises FrameFileError for a missing, damaged or cut-off file.
     """
@@ -61,7 +61,7 @@ def read_rgb(path: Path) -> np.ndarray:
     if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]:
         # OpenCV would fill the missing part with grey and say nothing.
         raise FrameFileError("frame cannot be decoded", f"{path}: the JPEG data ends too early ({len(data)} bytes)")
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
         raise FrameFileError("frame cannot be decoded", f"{path}: not a readable image ({len(data)} bytes)")

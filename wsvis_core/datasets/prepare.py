@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from wsvis_core.config import DatasetSettings
 from wsvis_core.datasets.class_labels import frame_labels, labels_to_json
 from wsvis_core.datasets.findings import Findings
+from wsvis_core.datasets.folder import read_folder
 from wsvis_core.datasets.frame_files import ImageCheck, check_frame
 from wsvis_core.datasets.splits import Split, sample_split, split_all
 from wsvis_core.datasets.video import FORMAT_VERSION, Video, videos_to_json
@@ -26,6 +27,7 @@ def prepare_from_settings(name: str, settings: DatasetSettings, output: Path, *,
         Path(settings.root),
         output,
         name=name,
+        masks=settings.kind != "folder",
         annotation_file=settings.annotation_file,
         frames_folder=settings.frames_folder,
         all_frames_folder=settings.all_frames_folder,
@@ -43,6 +45,7 @@ def prepare_dataset(
     output: Path,
     *,
     name: str = "ytvis",
+    masks: bool = True,
     annotation_file: str = "train.json",
     frames_folder: str = "train/JPEGImages",
     all_frames_folder: str = "train_all_frames/JPEGImages",
@@ -57,7 +60,8 @@ def prepare_dataset(
     """Check the set under ``root`` and write its lists into ``output``; returns the summary.
 
     Writes videos.json, class_labels.json, splits.json, ground_truth_train.json, ground_truth_val.json (for evaluation
-    only) and, last, summary.json. ``check_images``: "decode" reads every frame (measured: 2 ms each for 854x480),
+    only) and, last, summary.json. ``masks``: False for a set with class labels alone (`read_folder`), whose ground
+    truth has null for its annotations. ``check_images``: "decode" reads every frame (measured: 2 ms each for 854x480),
     "header" only the sizes, "none" only looks whether files exist; ``workers`` threads share that work and change
     nothing in the result. Pixels are never kept.
 
@@ -66,15 +70,15 @@ def prepare_dataset(
     root, output = Path(root), Path(output)
     layout = Layout(annotation_file, frames_folder, all_frames_folder)
     findings = Findings()
-    data = read_youtube_vis(root, layout, findings, name)
+    data = (read_youtube_vis if masks else read_folder)(root, layout, findings, name)
     _check_files(root, data.videos, check_images, workers, findings)
-    _note_oddities(data, findings)
+    labels = _labels(data)
+    _note_oddities(data, labels, findings)
     findings.raise_errors(
         f"data set '{name}' in {root} cannot be used",
         f"Repair or remove what is named (annotation file: {root / annotation_file}), then run the same command again.",
     )
-    split = _make_split(data, split_mode, per_category, target_union, seed_start, max_seeds, findings)
-    labels = _labels(data)
+    split = _make_split(data, labels, split_mode, per_category, target_union, seed_start, max_seeds, findings)
     write_json(output / "videos.json", _videos_json(root, layout, data))
     write_json(output / "class_labels.json", labels_to_json(labels, [category.id for category in data.categories]))
     write_json(output / "splits.json", split.to_json())
@@ -105,11 +109,10 @@ def _check_files(root: Path, videos: tuple[Video, ...], mode: ImageCheck, worker
                 findings.error(problem.kind, str(problem))
 
 
-def _note_oddities(data: YoutubeVisData, findings: Findings) -> None:
+def _note_oddities(data: YoutubeVisData, labels: dict[int, np.ndarray], findings: Findings) -> None:
     """Warnings: what is legal but perhaps not meant."""
-    seen = {a.video_id for a in data.annotations if any(s is not None for s in a.segmentations)}
     for video in data.videos:
-        if video.id not in seen:
+        if not labels[video.id].any():
             findings.warn("video without any object (kept as a negative)", f"video {video.id} ({video.name})")
         if all(frame.next_file_name is None and frame.previous_file_name is None for frame in video.frames):
             findings.warn(
@@ -120,21 +123,22 @@ def _note_oddities(data: YoutubeVisData, findings: Findings) -> None:
         if all(segmentation is None for segmentation in annotation.segmentations):
             findings.warn("annotation that is never visible", f"annotation {annotation.id}")
     used = {annotation.category_id for annotation in data.annotations}
+    used |= {category_id for category_id, videos in _videos_of_category(data, labels).items() if videos}
     for category in data.categories:
         if category.id not in used:
             findings.warn("category without any object", f"id {category.id} ({category.name})")
 
 
-def _videos_of_category(data: YoutubeVisData) -> dict[int, list[int]]:
-    found: dict[int, set[int]] = {category.id: set() for category in data.categories}
-    for annotation in data.annotations:
-        if any(segmentation is not None for segmentation in annotation.segmentations):
-            found[annotation.category_id].add(annotation.video_id)
-    return {category_id: sorted(ids) for category_id, ids in found.items()}
+def _videos_of_category(data: YoutubeVisData, labels: dict[int, np.ndarray]) -> dict[int, list[int]]:
+    return {
+        category.id: [video.id for video in data.videos if labels[video.id][:, index].any()]
+        for index, category in enumerate(data.categories)
+    }
 
 
 def _make_split(
     data: YoutubeVisData,
+    labels: dict[int, np.ndarray],
     mode: str,
     per_category: int,
     target_union: int | None,
@@ -147,7 +151,7 @@ def _make_split(
         return split_all(ids)
     split = sample_split(
         ids,
-        _videos_of_category(data),
+        _videos_of_category(data, labels),
         per_category=per_category,
         target_union=target_union,
         seed_start=seed_start,
@@ -162,6 +166,9 @@ def _make_split(
 
 
 def _labels(data: YoutubeVisData) -> dict[int, np.ndarray]:
+    """Frame-level labels bool (T,C) by video id: as given, or where the masks are."""
+    if data.labels is not None:
+        return data.labels
     tracks: dict[int, list[Annotation]] = {video.id: [] for video in data.videos}
     for annotation in data.annotations:
         tracks[annotation.video_id].append(annotation)
@@ -173,14 +180,18 @@ def _labels(data: YoutubeVisData) -> dict[int, np.ndarray]:
 
 
 def ground_truth(data: YoutubeVisData, video_ids: tuple[int, ...]) -> dict[str, Any]:
-    """YouTube-VIS annotation file of some videos: compressed RLE, boxes and areas computed from the masks."""
+    """YouTube-VIS annotation file of some videos: compressed RLE, boxes and areas computed from the masks.
+
+    A set without masks has null for `annotations`, as the public validation file of YouTube-VIS.
+    """
     wanted = set(video_ids)
+    annotations = [_annotation_entry(a) for a in data.annotations if a.video_id in wanted]
     return {
         "info": {"version": FORMAT_VERSION},
         "licenses": [],
         "videos": [_video_entry(video) for video in data.videos if video.id in wanted],
         "categories": [{"id": c.id, "name": c.name, "supercategory": "object"} for c in data.categories],
-        "annotations": [_annotation_entry(a) for a in data.annotations if a.video_id in wanted],
+        "annotations": annotations if data.labels is None else None,
     }
 
 
@@ -244,7 +255,7 @@ def _summary(
 
 def _class_counts(data: YoutubeVisData, labels: dict[int, np.ndarray], split: Split) -> list[dict[str, Any]]:
     """Per class: videos, positive frames, tracks, and its videos in both parts."""
-    videos = _videos_of_category(data)
+    videos = _videos_of_category(data, labels)
     positive = sum((rows.sum(axis=0) for rows in labels.values()), np.zeros(len(data.categories), dtype=np.int64))
     tracks = Counter(annotation.category_id for annotation in data.annotations)
     train, val = set(split.train), set(split.val)

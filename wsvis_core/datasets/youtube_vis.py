@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from wsvis_core.datasets.findings import Findings
 from wsvis_core.datasets.frame_files import FrameFileError, resolve_inside
 from wsvis_core.datasets.segmentations import checked_rle, compact_counts
@@ -44,11 +46,15 @@ class Annotation:
 
 @dataclass(frozen=True)
 class YoutubeVisData:
-    """What an annotation file says, without the entries that are wrong; each part sorted by id."""
+    """What an annotation file says, without the entries that are wrong; each part sorted by id.
+
+    labels: video id -> frame-level labels bool (T,C) of a set without masks; None: they follow from the annotations.
+    """
 
     categories: tuple[Category, ...]
     videos: tuple[Video, ...]
     annotations: tuple[Annotation, ...]
+    labels: dict[int, np.ndarray] | None = None
 
 
 def read_youtube_vis(root: Path, layout: Layout, findings: Findings, name: str = "ytvis") -> YoutubeVisData:
@@ -58,9 +64,9 @@ def read_youtube_vis(root: Path, layout: Layout, findings: Findings, name: str =
     Raises WsvisError at once when the layout or the JSON itself is missing or broken.
     """
     check_layout(root, layout, name)
-    content = _load_json(root / layout.annotation_file)
-    categories = _categories(content["categories"], findings)
-    videos = _videos(content["videos"], root, layout, findings)
+    content = load_json(root / layout.annotation_file)
+    categories = read_categories(content["categories"], findings)
+    videos = read_videos(content["videos"], root, layout, findings)
     known = {entry["id"] for entry in content["videos"] if isinstance(entry, dict) and _is_id(entry.get("id"))}
     annotations = _annotations(content["annotations"], videos, known, categories, findings)
     return YoutubeVisData(tuple(categories.values()), tuple(videos.values()), annotations)
@@ -87,18 +93,19 @@ def check_layout(root: Path, layout: Layout, name: str) -> None:
     )
 
 
-def _load_json(path: Path) -> dict[str, list[Any]]:
+def load_json(path: Path, keys: tuple[str, ...] = ("videos", "categories", "annotations")) -> dict[str, list[Any]]:
+    """The content of an annotation file, whose `keys` are lists; WsvisError where it is no such file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_hook=compact_counts)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise WsvisError(f"{path} is not valid JSON ({error}); download or export it again") from None
-    keys = ("videos", "categories", "annotations")
     wrong = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if wrong:
         raise WsvisError(
             f"{path} is not a YouTube-VIS annotation file: expected lists named {', '.join(keys)},"
             f" missing: {', '.join(wrong)}"
-            " (the public test and validation files have no annotations; use the training set)"
+            " (the public test and validation files have no annotations; use the training set. Your own videos without"
+            " masks: `wsvis import` and kind: folder)"
         )
     return content
 
@@ -125,7 +132,8 @@ def _unique_entries(entries: list[Any], what: str, findings: Findings) -> list[d
     return [found[identity] for identity in sorted(found)]
 
 
-def _categories(entries: list[Any], findings: Findings) -> dict[int, Category]:
+def read_categories(entries: list[Any], findings: Findings) -> dict[int, Category]:
+    """The categories by id; what is wrong with them goes to `findings`."""
     categories: dict[int, Category] = {}
     for entry in _unique_entries(entries, "category", findings):
         label = entry.get("name")
@@ -147,7 +155,8 @@ def _categories(entries: list[Any], findings: Findings) -> dict[int, Category]:
     return categories
 
 
-def _videos(entries: list[Any], root: Path, layout: Layout, findings: Findings) -> dict[int, Video]:
+def read_videos(entries: list[Any], root: Path, layout: Layout, findings: Findings) -> dict[int, Video]:
+    """The videos by id, frames with their native neighbours; what is wrong with them goes to `findings`."""
     videos: dict[int, Video] = {}
     owner_of_file: dict[str, int] = {}
     all_frames = _AllFrames(root / layout.all_frames_folder)

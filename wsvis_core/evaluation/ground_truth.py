@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -55,6 +55,11 @@ def read_ground_truth(path: Path) -> dict[str, Any]:
     return read_json(path, made_by="your data set (a YouTube-VIS annotation file)")
 
 
+def has_masks(ground_truth: Mapping[str, Any]) -> bool:
+    """False for a set with class labels alone (kind: folder), whose `annotations` are null."""
+    return ground_truth.get("annotations", ()) is not None
+
+
 def restrict_ground_truth(ground_truth: dict[str, Any], video_ids: Collection[int]) -> dict[str, Any]:
     """The same ground truth with some of its videos only; all categories stay.
 
@@ -84,6 +89,10 @@ def check_ground_truth(ground_truth: Any) -> tuple[GroundTruth, list[str]]:
     keys = ("videos", "categories", "annotations")
     if not isinstance(ground_truth, dict):
         return GroundTruth({}, {}, ()), ["ground truth must be an object with " + ", ".join(keys)]
+    if not has_masks(ground_truth):
+        return GroundTruth({}, {}, ()), [
+            "ground truth has no masks (its 'annotations' are null): nothing to compare with"
+        ]
     problems = [f"ground truth needs a list {key!r}" for key in keys if not isinstance(ground_truth.get(key), list)]
     if problems:
         return GroundTruth({}, {}, ()), problems

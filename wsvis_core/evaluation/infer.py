@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from wsvis_core.datasets.video import VideoDataset
 from wsvis_core.evaluation.bootstrap import Bootstrap
 from wsvis_core.evaluation.consistency import FlowPair, temporal_consistency
 from wsvis_core.evaluation.frames import FramePrediction, evaluate_frame_predictions
+from wsvis_core.evaluation.ground_truth import has_masks
 from wsvis_core.evaluation.pseudo_labels import evaluate_pseudo_labels
 from wsvis_core.evaluation.scoring import score_result_files
 from wsvis_core.flow.load import FlowReader
@@ -19,6 +20,17 @@ from wsvis_core.storage.files import read_json, write_json
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
 
 MADE_BY = "rule prepare_dataset"
+NOT_EVALUATED = "not_evaluated"
+
+
+def _not_evaluated(ground_truth: Mapping[str, Any], output: Path) -> bool:
+    """Whether there is no mask to compare with; the file of metrics then says so, and has no number."""
+    if has_masks(ground_truth):
+        return False
+    reason = "the data set has class labels only, no masks to compare with"
+    print(f"nothing to evaluate: {reason}")
+    write_json(output, {NOT_EVALUATED: reason}, indent=1)
+    return True
 
 
 def score_frames(
@@ -26,6 +38,8 @@ def score_frames(
 ) -> None:
     """Frame metrics (§7.1) of predictions on the held-out videos."""
     truth = read_json(ground_truth, made_by=MADE_BY)
+    if _not_evaluated(truth, output):
+        return
     category_ids = [category.id for category in dataset.categories]
     found = frame_predictions(dataset, "val", instances)
     thresholds = settings.instance_count_thresholds
@@ -41,6 +55,8 @@ def score_pseudo_labels(
     "rest", all others, which tables report. null where a part has no video.
     """
     truth = read_json(ground_truth, made_by=MADE_BY)
+    if _not_evaluated(truth, output):
+        return
     category_ids = [category.id for category in dataset.categories]
     found = list(frame_predictions(dataset, "train", instances))
     ids = [video.id for video in dataset.split("train")]
@@ -115,6 +131,8 @@ def frame_predictions(dataset: VideoDataset, split: str, instances: Sequence[Pat
 
 def score_tracks(tracks: Path, ground_truth: Path, settings: EvaluationSettings, output: Path) -> None:
     """VIS metrics (§5.4) of a result file, with intervals and curves; what `wsvis evaluate` computes."""
+    if _not_evaluated(read_json(ground_truth, made_by=MADE_BY), output):
+        return
     bootstrap = Bootstrap(settings.bootstrap_resamples, settings.confidence, settings.bootstrap_seed)
     [scores] = score_result_files(ground_truth, [tracks], bootstrap, truth_made_by=MADE_BY)
     write_json(output, scores.metrics, indent=1)

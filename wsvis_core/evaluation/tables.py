@@ -12,6 +12,7 @@ from typing import Any
 
 from wsvis_core.config import TableRow
 from wsvis_core.errors import WsvisError
+from wsvis_core.evaluation.infer import NOT_EVALUATED
 from wsvis_core.storage.files import atomic_path, read_json
 
 # The paper on YouTube-VIS, by row: AP, AR and TC in percent. AP50 of labels: Table 4; AP50 of held-out frames: Tables
@@ -115,6 +116,8 @@ def label_values(metrics: Mapping[str, Any]) -> Values:
     AP50, AP75, the two diagnostics (mean IoU of the best label of each object; share of objects without one) and
     labels per frame.
     """
+    if NOT_EVALUATED in metrics:
+        return {}
     rest = metrics["rest"]
     if rest is None:
         raise WsvisError("no training video is left beside those of evaluation.selection_share; lower that share")
@@ -134,6 +137,8 @@ def mask_values(frames: Mapping[str, Any], consistency: Mapping[str, Any]) -> Va
     AP50, AP75, TC, TC where only predictions with at least a higher score are taken as truth, and instances per frame
     with at least each score that was counted.
     """
+    if NOT_EVALUATED in frames:
+        return {"TC": _known(consistency["TC"])}
     values = {"AP50": _known(frames["AP50"]), "AP75": _known(frames["AP75"]), "TC": _known(consistency["TC"])}
     others = list(consistency["TC_by_threshold"].items())[1:]
     values |= {f"TC_at_{threshold}": _known(value) for threshold, value in others}
@@ -142,6 +147,8 @@ def mask_values(frames: Mapping[str, Any], consistency: Mapping[str, Any]) -> Va
 
 def track_values(metrics: Mapping[str, Any]) -> Values:
     """Of tracks on held-out videos (`score_tracks`): the columns of Table 3."""
+    if NOT_EVALUATED in metrics:
+        return {}
     return {name: _known(metrics[name]) for name in ("mAP", "AP50", "AP75", "AR1", "AR10")}
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from wsvis_core.cam.infer import CamReader
 from wsvis_core.config import ReportSettings
 from wsvis_core.datasets.video import Video, VideoDataset
+from wsvis_core.evaluation.ground_truth import has_masks
+from wsvis_core.evaluation.infer import NOT_EVALUATED
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.storage.files import read_json
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
@@ -70,7 +72,7 @@ class _Layers:
     pseudo_labels: InstanceReader
     predictions: InstanceReader
     tracks: dict[int, list[dict[str, Any]]]
-    ground_truth: dict[int, list[dict[str, Any]]]
+    ground_truth: dict[int, list[dict[str, Any]]] | None
 
 
 def collect_report(
@@ -81,7 +83,8 @@ def collect_report(
     video_metrics = _metrics(files.video_metrics)
     frame_metrics = {round_name: _metrics(path) for round_name, path in files.frame_metrics.items()}
     last_round = list(frame_metrics)[-1]
-    labels = {labeller: _metrics(path) for labeller, path in files.pseudo_label_metrics.items()}
+    scored = {labeller: _metrics(path) for labeller, path in files.pseudo_label_metrics.items()}
+    labels = {labeller: found for labeller, found in scored.items() if found}
     return ReportInputs(
         title=f"wsvis · {name}",
         class_names=[category.name for category in dataset.categories],
@@ -101,6 +104,7 @@ def collect_report(
         stage_costs=stage_costs(files.benchmarks),
         facts={
             "data set": name,
+            **({} if video_metrics else {"ground truth": "none: class labels only, nothing to evaluate"}),
             **{key: str(value) for key, value in pipeline.items() if isinstance(value, str | int)},
         },
     )
@@ -110,13 +114,17 @@ def _label_examples(
     dataset: VideoDataset, files: RunFiles, labels: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[LabelExample]]:
     """Frames of the first labeller, which the pipeline goes on with; the other labellers' labels beside its own."""
+    if not labels:
+        return {}
     first = next(iter(labels))
     truth = read_json(files.train_ground_truth, made_by="rule prepare_dataset")
     return label_examples(dataset, truth, files.train_labels, labels[first]["examples"], first)
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    return read_json(path, made_by="the evaluate rules")
+    """The metrics in a file, {} where there was no mask to compare with."""
+    found = read_json(path, made_by="the evaluate rules")
+    return {} if NOT_EVALUATED in found else found
 
 
 def _transfers(dataset: VideoDataset, path: Path, records: Path) -> TransferSheet:
@@ -153,12 +161,13 @@ def track_quality(metrics: Mapping[str, Any]) -> TrackQuality:
 
 def _rounds(frame_metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """AP50 of every round beside the last one's, to see what self-training did."""
-    return {f"AP50 {name}".replace(" ", "_"): float(found["AP50"]) for name, found in frame_metrics.items()}
+    return {f"AP50 {name}".replace(" ", "_"): float(found["AP50"]) for name, found in frame_metrics.items() if found}
 
 
 def _categories(video: Mapping[str, Any], frames: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    rows = {row["name"]: {"video_AP50": row["AP50"], "video_mAP": row["mAP"]} for row in video["per_category"]}
-    for row in frames["per_category"]:
+    of_videos, of_frames = video.get("per_category", ()), frames.get("per_category", ())
+    rows = {row["name"]: {"video_AP50": row["AP50"], "video_mAP": row["mAP"]} for row in of_videos}
+    for row in of_frames:
         rows.setdefault(row["name"], {})["frame_AP50"] = row["AP50"]
     return rows
 
@@ -202,6 +211,7 @@ def _number(text: str) -> float | None:
 
 def _strips(dataset: VideoDataset, files: RunFiles, settings: ReportSettings) -> list[VideoStrip]:
     """The first held-out videos of the shard whose CAMs and pseudo-labels were made for the report."""
+    truth = read_json(files.ground_truth, made_by="rule prepare_dataset")
     layers = _Layers(
         dataset,
         FlowReader([files.flow]),
@@ -209,7 +219,7 @@ def _strips(dataset: VideoDataset, files: RunFiles, settings: ReportSettings) ->
         open_instances([files.pseudo_labels]),
         open_instances([files.predictions]),
         _by_video(read_results(files.tracks)),
-        _by_video(read_json(files.ground_truth, made_by="rule prepare_dataset")["annotations"]),
+        _by_video(truth["annotations"]) if has_masks(truth) else None,
     )
     shown = [video for video in dataset.split("val") if video.id in layers.predictions][: settings.videos]
     return [_strip(layers, video, settings.frames_per_video) for video in shown]
@@ -243,7 +253,9 @@ def _column(layers: _Layers, video: Video, t: int) -> FrameColumn:
         pseudo_labels=layers.pseudo_labels.frame(video.id, t),
         predictions=layers.predictions.frame(video.id, t),
         tracks=_masks_at(layers, layers.tracks.get(video.id, []), t),
-        ground_truth=_masks_at(layers, layers.ground_truth.get(video.id, []), t),
+        ground_truth=None
+        if layers.ground_truth is None
+        else _masks_at(layers, layers.ground_truth.get(video.id, []), t),
     )
 
 
