@@ -42,12 +42,12 @@ class Findings:
             return
         total = sum(finding.count for finding in self.errors.values())
         lines = [f"{subject}: {total} problem{'s' if total > 1 else ''} found"]
-        for kind, finding in self.errors.items():
-            lines.append(f"  {finding.count} x {kind}")
-            lines += [f"      {example}" for example in finding.examples]
-            if finding.count > len(finding.examples):
-                lines.append(f"      ... and {finding.count - len(finding.examples)} more")
-        raise WsvisError("\n".join([*lines, next_step]))
+        raise WsvisError("\n".join([*lines, *_listed(self.errors), next_step]))
+
+    def warning_lines(self) -> list[str]:
+        """The warnings for the screen, under a headline; [] without any."""
+        total = sum(finding.count for finding in self.warnings.values())
+        return [f"{total} warning{'s' if total > 1 else ''}:", *_listed(self.warnings)] if total else []
 
     def warning_list(self) -> list[dict[str, Any]]:
         """The warnings as plain values: what, count, examples."""
@@ -55,3 +55,14 @@ class Findings:
             {"what": kind, "count": finding.count, "examples": finding.examples}
             for kind, finding in self.warnings.items()
         ]
+
+
+def _listed(group: dict[str, Finding]) -> list[str]:
+    """Every kind with its count, and its examples below."""
+    lines = []
+    for kind, finding in group.items():
+        lines.append(f"  {finding.count} x {kind}")
+        lines += [f"      {example}" for example in finding.examples]
+        if finding.count > len(finding.examples):
+            lines.append(f"      ... and {finding.count - len(finding.examples)} more")
+    return lines
