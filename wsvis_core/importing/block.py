@@ -63,7 +63,7 @@ def _pairs(stride: float) -> str:
         return ""
     gap = math.ceil(1.5 * stride)
     return f"""\
-    # Annotated frames lie about {stride:g} native frames apart; more than {MAX_INDEX_GAP}, the default, makes no pair to train on.
+    # Annotated frames lie about {stride:g} native frames apart; more than the default of {MAX_INDEX_GAP} makes no pair.
     flow: {{max_index_gap: {gap}}}
 """
 
