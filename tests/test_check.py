@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -119,3 +120,25 @@ segmenters: {maskconsist: {backbone_weights: cam}, big: {backbone_weights: weigh
         (project / "weights").mkdir(exist_ok=True)
         (project / "weights" / f"{name}.pth").touch()
     assert check_project([project / "mine.yaml"], None) == []
+
+
+def test_a_set_of_one_s_own_videos_that_is_not_there_says_how_to_make_it(project):
+    file = mine(project, "datasets: {films: {kind: folder, root: data/films, split: {mode: all}}}")
+    (problem,) = check_project([file], "films")
+    assert problem.startswith("data set 'films': data/films/train.json and data/films/train/JPEGImages not found.\n")
+    assert "wsvis import --videos FOLDER --labels labels.csv --output data/films --name films" in problem
+
+
+def test_everything_wrong_with_one_s_own_videos_is_said_at_once(project):
+    content = json.loads((project / "set/train.json").read_text())
+    for video in content["videos"]:
+        video["class_labels"] = [[1] for _ in video["file_names"]]
+    content["videos"][0]["class_labels"] = None
+    content["videos"][1]["class_labels"][0] = ["dog"]
+    (project / "set/train.json").write_text(json.dumps({**content, "annotations": None}))
+    next((project / "set" / "train" / "JPEGImages").rglob("*.jpg")).write_bytes(b"no picture")
+    file = mine(project, "datasets: {tiny: {kind: folder}}")
+    (problem,) = check_project([file], "tiny")
+    assert "3 problems found" in problem
+    assert "video 1: None for 4 frames" in problem and "video 2, frame 0: ['dog']" in problem
+    assert "frame cannot be decoded" in problem

@@ -210,3 +210,18 @@ def test_files_of_a_row_are_its_replicates_and_consistency_goes_with_its_own_mas
     consistency[3].unlink()
     with pytest.raises(WsvisError, match=r"consistency3\.json does not exist; it is made by rule evaluate_consistency"):
         write_table("table5", rows, frames, consistency, tmp_path / "table5.csv")
+
+
+def test_without_ground_truth_a_table_has_temporal_consistency_alone(tmp_path):
+    (tmp_path / "none.json").write_text(json.dumps({"not_evaluated": "class labels only"}))
+    (tmp_path / "tc.json").write_text(json.dumps({"TC": 0.5, "TC_by_threshold": {"0.05": 0.5}}))
+    found = {}
+    for table, row, consistency in (
+        ("table4", TableRow("flowirn"), []),
+        ("table3", TableRow("flowirn", "maskconsist", 0, "unovost"), []),
+        ("table5", TableRow("flowirn", "maskconsist"), [tmp_path / "tc.json"]),
+    ):
+        write_table(table, [row], [tmp_path / "none.json"], consistency, tmp_path / "t.csv")
+        [found[table]] = csv.DictReader((tmp_path / "t.csv").read_text().splitlines())
+    assert found["table5"]["TC_mean"] == "0.5000"
+    assert [name for row in found.values() for name in row if "AP50_mean" in name or "mAP_mean" in name] == []

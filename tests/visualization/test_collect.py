@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wsvis_core.config import EvaluationSettings, ReportSettings, TrackingSettings
+from wsvis_core.datasets import VideoDataset
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.infer import score_frames, score_pseudo_labels, score_tracks
 from wsvis_core.storage.instance_shards import KIND, open_instances, to_columns
@@ -216,3 +217,29 @@ def test_a_missing_metrics_file_is_named(files, tmp_path):
     gone = dataclasses.replace(files, video_metrics=tmp_path / "none.json")
     with pytest.raises(WsvisError, match=r"none\.json does not exist; it is made by the evaluate rules"):
         collect_report("tiny", gone, PIPELINE, {}, ReportSettings())
+
+
+def test_without_ground_truth_the_page_says_that_there_is_nothing_to_evaluate(files, prepared, tmp_path):
+    truth = json.loads(files.ground_truth.read_text()) | {"annotations": None}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    dataset, settings, metrics = VideoDataset.load(prepared), EvaluationSettings(), tmp_path / "metrics.json"
+    for score in (score_frames, score_pseudo_labels):
+        score(dataset, files.train_labels["irn"], tmp_path / "truth.json", settings, metrics)
+        assert list(json.loads(metrics.read_text())) == ["not_evaluated"]
+        metrics.unlink()
+    score_tracks(files.tracks, tmp_path / "truth.json", settings, metrics)
+    bare = dataclasses.replace(
+        files,
+        ground_truth=tmp_path / "truth.json",
+        train_ground_truth=tmp_path / "truth.json",
+        video_metrics=metrics,
+        frame_metrics={"round 0": metrics},
+        pseudo_label_metrics={"flowirn": metrics},
+    )
+    inputs = collect_report("mine", bare, PIPELINE, {}, ReportSettings(videos=1, frames_per_video=1))
+    assert inputs.facts["ground truth"] == "none: class labels only, nothing to evaluate"
+    assert not (inputs.video_metrics or inputs.frame_metrics or inputs.pseudo_labels or inputs.label_examples)
+    [column] = inputs.strips[0].columns
+    assert column.ground_truth is None and column.tracks is not None
+    make_report(inputs, tmp_path / "report.html")
+    assert "nothing to evaluate" in (tmp_path / "report.html").read_text()

@@ -143,7 +143,9 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def track_quality(metrics: Mapping[str, Any]) -> TrackQuality:
-    """Intervals, categories and curves from the metrics of rule evaluate_video."""
+    """Intervals, categories and curves from the metrics of rule evaluate_video; empty without ground truth."""
+    if not metrics:
+        return TrackQuality()
     curves, how = metrics["precision_recall"], metrics.get("bootstrap", {})
     columns = ("AP50", "mAP", "AR10", "ground_truth_tracks", "result_tracks")
     return TrackQuality(
