@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Container
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsvis_core.errors import WsvisError
+import yaml
 
 if TYPE_CHECKING:
     from wsvis_core.datasets.findings import Findings
@@ -90,18 +91,20 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_name(name: str, findings: Findings) -> None:
     """The name becomes a folder under results/ and a key beside the data sets of config.yaml."""
-    from wsvis_core.check import load_config
-
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         findings.error("name is not made of letters a-z, digits, '_' and '-'", f"{name!r}; give another with --name")
         return
-    path = Path("config.yaml")
-    try:
-        taken = load_config([path]).datasets if path.exists() else {}
-    except WsvisError:
-        return  # `wsvis check` tells what is wrong with it
-    if name in taken:
+    if name in _datasets_of_config():
         findings.error("name is that of a data set in config.yaml", f"{name!r}; give another with --name")
+
+
+def _datasets_of_config() -> Container[str]:
+    """Names of the data sets in config.yaml; `wsvis check` tells what is wrong with a file that cannot be read."""
+    try:
+        content = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
+        return {str(name) for name in content["datasets"]}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return ()
 
 
 def _next_steps(block: Path, name: str) -> str:

@@ -21,21 +21,22 @@ def nearest_to_ticks(frames: Iterable[F], fps: Fraction) -> Iterator[tuple[F, bo
     """Every frame with whether it is the nearest to some tick; of two equally near ones the earlier is.
 
     frames: in order of increasing time, any rate, constant or not · ticks: k / fps seconds after the first frame,
-    k = 0, 1, …, up to the last frame. A frame is taken once at most: where ticks are closer than frames, all are taken.
-    One frame is held back, no more.
+    k = 0, 1, …, until the last frame has been seen for half as long as the one before. A frame is taken once at most:
+    where ticks are closer than frames, all are taken. One frame is held back, no more.
     """
-    start = served = None
+    start, served, half = Fraction(0), 0, Fraction(0)
     held: F | None = None
     for frame in frames:
-        if held is None or start is None:
-            start, served = frame.time, 0
+        if held is None:
+            start = frame.time
         else:
-            due = _ticks_until((held.time + frame.time) / 2 - start, fps)
+            half = (frame.time - held.time) / 2
+            due = _ticks_until(held.time + half - start, fps)
             yield held, due > served
             served = due
         held = frame
     if held is not None:
-        yield held, _ticks_until(held.time - start, fps) > served
+        yield held, _ticks_until(held.time + half - start, fps) > served
 
 
 def first_of_each_tick(frames: Iterable[F], fps: Fraction, wanted: Callable[[F], bool]) -> Iterator[tuple[F, bool]]:
