@@ -84,4 +84,4 @@ def test_results_cannot_be_scored_against_it_and_the_command_says_why(labelled, 
     truth = str(tmp_path / "out/ground_truth_val.json")
     arguments = ["evaluate", "--ground-truth", truth, "--results", str(tmp_path / "results.json")]
     assert main([*arguments, "--output", str(tmp_path / "metrics.json")]) == 2
-    assert "ground truth has no masks (annotations: null), nothing to compare with" in capsys.readouterr().err
+    assert "ground truth has no masks (its 'annotations' are null): nothing to compare with" in capsys.readouterr().err
