@@ -31,8 +31,7 @@ def test_files_folders_of_frames_and_folders_of_both(tmp_path):
 def test_names_that_would_be_equal_are_told_apart(tmp_path):
     touch(tmp_path, "x/clip.mp4", "x/clip.mov", "y/clip.mp4", "x-clip.avi", "X-Clip.webm", "Straße 1.mp4", "…/v.mp4")
     found = find_sources([tmp_path], Findings())
-    assert len({name.casefold() for name in names(found)}) == len(found) == 7
-    assert {"x-clip.mov", "x-clip.mp4", "y-clip", "Straße_1", "v"} <= set(names(found)) | {"v"}
+    assert sorted(names(found)) == ["-v", "Straße_1", "X-Clip", "x-clip-2", "x-clip.mov", "x-clip.mp4", "y-clip"]
 
 
 def test_the_same_file_twice_is_taken_once(tmp_path):

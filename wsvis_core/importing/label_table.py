@@ -26,7 +26,7 @@ DELIMITERS = ",;\t"
 class LabelRow:
     """One row: the class, "" for none of them, of frames `start` to `end`, both included; None: first, last.
 
-    single: the row is of the form video,frame,class and start == end is that frame, a number or a file name.
+    frame: of the form video,frame,class; a number or a file name.
     """
 
     line: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ OPTIONS = {"protocol_whitelist": "file"}
 MAX_STEP = 10
 SIDE_DATA = "DISPLAYMATRIX"
 UNDECODABLE = "not decodable"
+Matrix = tuple[int, int, int, int]
 
 
 class UnusableVideoError(ValueError):
@@ -38,12 +39,17 @@ class UnusableVideoError(ValueError):
 
 @dataclass(frozen=True)
 class NativeFrame:
-    """A decoded frame. index: its number in the video, which the CSV uses too · time: seconds from the file's zero."""
+    """A decoded frame.
+
+    index: its number in the video, as in the CSV · time: seconds from the file's zero · aspect: width of a pixel
+    over its height · matrix: see `display_matrix`.
+    """
 
     index: int
     time: Fraction
     content: av.VideoFrame | np.ndarray
-    aspect: Fraction = Fraction(1)  # width of a pixel over its height
+    aspect: Fraction = Fraction(1)
+    matrix: Matrix | None = None
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -60,7 +66,7 @@ class NativeFrame:
         if self.aspect != 1:
             width = max(1, round(picture.shape[1] * self.aspect))
             picture = cv2.resize(picture, (width, picture.shape[0]), interpolation=cv2.INTER_AREA)
-        return upright(picture, display_matrix(self.content))
+        return upright(picture, self.matrix)
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ def _decode(path: Path, known: Probe, losses: Losses) -> Iterator[NativeFrame]:
     So frames that the decoder drops silently do not shift the numbers of later ones. Without usable time stamps frames
     are counted, and one is left out for every error.
     """
-    due, last = 0, None
+    due, last, matrix = 0, None, None
     period = 1 / known.fps if known.fps else Fraction(1, 25)
     with _open(path) as container:
         stream = _video_stream(container, path)
@@ -191,8 +197,11 @@ def _decode(path: Path, known: Probe, losses: Losses) -> Iterator[NativeFrame]:
             time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             if last is not None and (time is None or time <= last):
                 time = last + period
+            if last is None:
+                # Once per file: asking a frame for its side data keeps it in memory until Python collects cycles.
+                matrix = display_matrix(frame)
             last = Fraction(0) if time is None else time
-            yield NativeFrame(index, last, frame, aspect)
+            yield NativeFrame(index, last, frame, aspect, matrix)
     for missing in range(due, known.promised):
         losses.add(missing, UNDECODABLE if missing < known.frames else "missing at the end of the file")
 
@@ -222,7 +231,7 @@ def _pictures(container: av.container.InputContainer, stream: VideoStream) -> It
             yield None
 
 
-def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
+def display_matrix(frame: av.VideoFrame) -> Matrix | None:
     """Signs (a, b, c, d) of a frame's display matrix: x' = a x + c y, y' = b x + d y; None: as stored.
 
     None as well for angles that are no multiple of 90 degrees.
@@ -236,7 +245,7 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
     return (a, b, c, d) if turned else None
 
 
-def upright(picture: np.ndarray, matrix: tuple[int, int, int, int] | None) -> np.ndarray:
+def upright(picture: np.ndarray, matrix: Matrix | None) -> np.ndarray:
     """The picture (H,W,3) as it is meant to be seen; see `display_matrix`."""
     if matrix is None:
         return picture
@@ -251,17 +260,23 @@ def upright(picture: np.ndarray, matrix: tuple[int, int, int, int] | None) -> np
 
 def _probe_images(source: Source, folder_fps: Fraction | None) -> Probe:
     images = source.images or ()
-    numbers = [int(found[-1]) if (found := re.findall(r"[0-9]+", path.stem)) else None for path in images]
-    usable = None not in numbers and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))  # type: ignore
-    notes = []
-    if usable and len(numbers) > 1:
-        step = min(b - a for a, b in zip(numbers, numbers[1:], strict=False))  # type: ignore[operator]
-        usable = step <= MAX_STEP
-        if not usable:
-            notes.append(f"numbers in file names are {step} or more apart: frames are counted from 0 instead")
-    elif not usable:
-        notes.append("file names do not end in increasing numbers: frames are counted from 0, in order of name")
-    return Probe(len(images), len(images), folder_fps, tuple(numbers) if usable else None, tuple(notes))  # type: ignore
+    numbers, note = _numbers_in_names(images), ()
+    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    if len(numbers) < len(images) or min(steps, default=1) < 1:
+        numbers, note = (
+            (),
+            ("file names do not end in increasing numbers: frames are counted from 0, in order of name",),
+        )
+    elif min(steps, default=1) > MAX_STEP:
+        note = (f"numbers in file names are {min(steps)} or more apart: frames are counted from 0 instead",)
+        numbers = ()
+    return Probe(len(images), len(images), folder_fps, numbers or None, note)
+
+
+def _numbers_in_names(images: Sequence[Path]) -> tuple[int, ...]:
+    """The last number in each file name that has one."""
+    found = (re.findall(r"[0-9]+", path.stem) for path in images)
+    return tuple(int(digits[-1]) for digits in found if digits)
 
 
 def _read_images(source: Source, known: Probe, losses: Losses) -> Iterator[NativeFrame]:
