@@ -6,6 +6,7 @@
     python -m benchmarks.run maskconsist what MaskConsist adds to a training step, and where a step's time goes
     python -m benchmarks.run tracking    frames per second of the trackers, and where UnOVOST's time goes
     python -m benchmarks.run overlay     peak memory of drawing tracks on a short and on a long video
+    python -m benchmarks.run import      peak memory of importing a short and a long video
     python -m benchmarks.run evaluator   the VIS metric of 300 videos against a plain loop of pycocotools calls
 
 Figures are kept in benchmarks/README.md with date and machine. One thread and CPU time, so that they compare across
@@ -23,6 +24,7 @@ from benchmarks.breakdown import print_breakdown
 from benchmarks.case import Call, Case
 from benchmarks.cases import CASES
 from benchmarks.evaluator import print_evaluator
+from benchmarks.import_memory import print_import_memory
 from benchmarks.maskconsist_step import print_maskconsist
 from benchmarks.memory import peak_of
 from benchmarks.overlay_memory import print_overlay_memory
@@ -41,6 +43,8 @@ def main(names: list[str]) -> None:
         return print_tracking()
     if names == ["overlay"]:
         return print_overlay_memory()
+    if names == ["import"]:
+        return print_import_memory()
     if names == ["evaluator"]:
         return print_evaluator()
     print("| what | ours, ms | alternative | its time, ms | ratio | peak memory, MB | error of ours |")
@@ -57,6 +61,8 @@ def main(names: list[str]) -> None:
         print_tracking()
         print()
         print_overlay_memory()
+        print()
+        print_import_memory()
         print()
         print_evaluator()
 
