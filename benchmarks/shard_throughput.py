@@ -19,7 +19,7 @@ from statistics import median
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARDS, REPEATS = 4, 2
+SHARDS, REPEATS = 4, 1
 DATASET = "results/workers/dataset/videos.json"
 FLOW = [f"results/workers/flow/dis/shard-train-{n:03d}.h5" for n in range(SHARDS)]
 PSEUDO_LABELS = [f"results/workers/flowirn/pseudo_labels/shard-train-{n:03d}.h5" for n in range(SHARDS)]
@@ -51,7 +51,7 @@ def _write_config(folder: Path) -> None:
     block = yaml.safe_load((ROOT / "config.yaml").read_text())["datasets"]["demo"]
     block |= {
         "root": "data/workers",
-        "synthetic": {"num_videos": 120, "frames_per_video": 24},
+        "synthetic": {"num_videos": 80, "frames_per_video": 24},
         "split": {"mode": "all"},
         "shards": {"train": SHARDS, "val": 1},
         "cam": {**block["cam"], "epochs": 0.2},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +15,13 @@ from wsvis_core.config import DatasetSettings
 from wsvis_core.datasets.class_labels import frame_labels, labels_to_json
 from wsvis_core.datasets.findings import Findings
 from wsvis_core.datasets.folder import read_folder
-from wsvis_core.datasets.frame_files import ImageCheck, check_frame
+from wsvis_core.datasets.frame_files import FrameFileError, ImageCheck, check_frame
 from wsvis_core.datasets.splits import Split, sample_split, split_all
 from wsvis_core.datasets.video import FORMAT_VERSION, Video, videos_to_json
 from wsvis_core.datasets.youtube_vis import Annotation, Layout, YoutubeVisData, read_youtube_vis
 from wsvis_core.storage.files import write_json
+
+FILES_PER_TASK = 128
 
 
 def prepare_from_settings(name: str, settings: DatasetSettings, output: Path, *, workers: int = 1) -> dict[str, Any]:
@@ -102,9 +105,15 @@ def _check_files(root: Path, videos: tuple[Video, ...], mode: ImageCheck, worker
             for file_name in (frame.file_name, frame.next_file_name, frame.previous_file_name):
                 if file_name is not None:
                     todo.setdefault(file_name, video)
+
+    def check(batch: list[tuple[str, Video]]) -> list[FrameFileError | None]:
+        return [check_frame(root / name, video.width, video.height, mode) for name, video in batch]
+
+    items = list(todo.items())
+    # One task per file would hold several 100,000 tasks at once.
+    batches = [items[first : first + FILES_PER_TASK] for first in range(0, len(items), FILES_PER_TASK)]
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        problems = pool.map(lambda item: check_frame(root / item[0], item[1].width, item[1].height, mode), todo.items())
-        for problem in problems:
+        for problem in chain.from_iterable(pool.map(check, batches)):
             if problem is not None:
                 findings.error(problem.kind, str(problem))
 
