@@ -88,7 +88,7 @@ rule evaluate_video:
         f"{BENCHMARKS}/evaluate_video/{{labeller}}/{{segmenter}}/round-{{round}}/{{tracker}}.tsv"
     conda:
         "../envs/wsvis.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=60,

@@ -100,7 +100,9 @@ def test_evaluate_writes_curves(evaluate, tmp_path, capsys):
     assert "written as .csv or .json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [("--bootstrap", "-1"), ("--confidence", "95"), ("--seed", "x")])
+@pytest.mark.parametrize(
+    "options", [("--bootstrap", "-1"), ("--confidence", "95"), ("--seed", "x"), ("--processes", "0")]
+)
 def test_evaluate_refuses_wrong_options(evaluate, options, capsys):
     with pytest.raises(SystemExit) as caught:
         evaluate(TRUTH, (RESULT,), *options)
@@ -122,6 +124,18 @@ def test_missing_file_is_told_without_a_traceback(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 2
     assert "none.json does not exist" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_evaluate_does_not_import_torch(tmp_path):
+    (tmp_path / "gt.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "r.json").write_text(json.dumps([RESULT]))
+    options = ["evaluate", "--ground-truth", "gt.json", "--results", "r.json", "--output", "m.json", "--processes", "2"]
+    program = f"import sys; from wsvis_core.cli import main; assert main({options}) == 0; print('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_unwritable_output_is_told(evaluate, tmp_path, capsys):

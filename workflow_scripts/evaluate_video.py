@@ -12,4 +12,5 @@ with job(snakemake.log[0], threads=snakemake.threads):
         Path(snakemake.input.ground_truth),
         build_section("evaluation", snakemake.params.settings["evaluation"]),
         Path(snakemake.output.metrics),
+        processes=snakemake.threads,
     )

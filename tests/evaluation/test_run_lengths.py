@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsvis_core.evaluation.run_lengths import wrong_totals
+from wsvis_core.evaluation import run_lengths
+from wsvis_core.evaluation.run_lengths import decode_runs, wrong_totals
 from wsvis_core.storage.rle import encode_mask
 
 
@@ -57,3 +58,27 @@ def test_many_chunks():
     rles = [encode_mask(rng.random((60, 60)) < 0.5) for _ in range(120)]
     rles[100] = dict(rles[100], size=[60, 61])
     assert wrong_totals(rles) == [100]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
+def test_runs_and_areas_against_the_slow_decoder(seed, chunk):
+    rng = np.random.default_rng(seed)
+    digits = [rng.choice([0, 0, 0, 1, 2, 3, 5], rng.integers(1, 7)) for _ in range(rng.integers(1, 9))]
+    texts = ["".join(chr(c) for n in row for c in [*rng.integers(80, 112, n), rng.integers(48, 80)]) for row in digits]
+    before, run_lengths._CHUNK_CHARACTERS = run_lengths._CHUNK_CHARACTERS, chunk
+    try:
+        decoded = decode_runs("".join(texts).encode(), [len(text) for text in texts])
+    finally:
+        run_lengths._CHUNK_CHARACTERS = before
+    runs = [slow_runs(text) for text in texts]
+    assert decoded.runs.tolist() == [run for row in runs for run in row]
+    assert np.diff(decoded.starts).tolist() == [len(row) for row in runs]
+    assert decoded.areas.tolist() == [sum(row[1::2]) for row in runs]
+
+
+def test_a_run_too_long_for_32_bits_is_found():
+    step = "o" * 5 + "?"  # 2^29 - 1
+    assert slow_runs(step) == [2**29 - 1]
+    wraps = {"size": [1, 2**29 - 9], "counts": step + "0" + step * 16 + "4"}
+    assert wrong_totals([wraps, {"size": [1, 2**29 - 1], "counts": step}]) == [0]

@@ -29,6 +29,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--seed", type=_whole, default=0, help="of the draws (0)")
     command.add_argument("--per-category", action="store_true", help="print a line per category too")
     command.add_argument("--curves", type=Path, metavar="C.csv", help="write precision over recall, .csv or .json")
+    command.add_argument(
+        "--processes",
+        type=_count,
+        metavar="N",
+        help="that read the results; the metrics do not depend on it (all cores)",
+    )
     command.set_defaults(run=run)
 
 
@@ -36,6 +42,13 @@ def _whole(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
 
 
@@ -48,9 +61,10 @@ def _share(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Exit code of the command."""
-    # Imported here, so that `wsvis --help` does not wait for torch.
+    # Imported here, so that `wsvis --help` does not wait for numpy.
     from wsvis_core.evaluation.bootstrap import Bootstrap
     from wsvis_core.evaluation.curves import check_curves_path, write_curves
+    from wsvis_core.evaluation.result_files import usable_cores
     from wsvis_core.evaluation.scoring import compare_scores, score_result_files
     from wsvis_core.storage.files import write_json
 
@@ -58,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         check_curves_path(options.curves)
     settings = Bootstrap(options.bootstrap, options.confidence, options.seed)
     files = [path for path in (options.results, options.compare) if path]
-    scores = score_result_files(options.ground_truth, files, settings)
+    scores = score_result_files(options.ground_truth, files, settings, processes=options.processes or usable_cores())
     metrics = scores[0].metrics
     if options.compare:
         names = {"a": str(options.results), "b": str(options.compare)}

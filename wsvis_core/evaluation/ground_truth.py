@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.run_lengths import wrong_totals
+from wsvis_core.evaluation.run_lengths import plain_counts, wrong_totals
 from wsvis_core.evaluation.track_iou import Masks
 from wsvis_core.storage.files import read_json
 from wsvis_core.storage.rle import Rle, to_compressed_rle
@@ -179,6 +179,8 @@ def _known(value: Any, known: Collection[int]) -> bool:
 def _compress(masks: list[Any], video: TruthVideo, name: str) -> tuple[list[Rle | None], list[str]]:
     if len(masks) != video.length:
         return [], [f"{name}: {len(masks)} segmentations, but video {video.id} has {video.length} frames"]
+    if plain_counts(masks, video.height, video.width):  # the ordinary case, in one pass over all frames
+        return masks, []
     compressed: list[Rle | None] = []
     problems = []
     for frame, mask in enumerate(masks):

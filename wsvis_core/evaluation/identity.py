@@ -62,7 +62,7 @@ def identity_report(
     (those of them that are found); `videos` has the same counts per video with video_id and, as lists, switched and
     fragmented. Raises one WsvisError that lists everything wrong with the input.
     """
-    truth = checked(ground_truth, list(results) if isinstance(results, tuple) else results)
+    truth, _ = checked(ground_truth, list(results) if isinstance(results, tuple) else results)
     entries: dict[int, list[dict[str, Any]]] = {video_id: [] for video_id in truth.videos}
     for entry in results:
         entries[int(entry["video_id"])].append(entry)

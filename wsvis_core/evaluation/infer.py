@@ -129,10 +129,12 @@ def frame_predictions(dataset: VideoDataset, split: str, instances: Sequence[Pat
             yield video.id, index, reader.frame(video.id, index)
 
 
-def score_tracks(tracks: Path, ground_truth: Path, settings: EvaluationSettings, output: Path) -> None:
+def score_tracks(
+    tracks: Path, ground_truth: Path, settings: EvaluationSettings, output: Path, *, processes: int = 1
+) -> None:
     """VIS metrics (§5.4) of a result file, with intervals and curves; what `wsvis evaluate` computes."""
     if _not_evaluated(read_json(ground_truth, made_by=MADE_BY), output):
         return
     bootstrap = Bootstrap(settings.bootstrap_resamples, settings.confidence, settings.bootstrap_seed)
-    [scores] = score_result_files(ground_truth, [tracks], bootstrap, truth_made_by=MADE_BY)
+    [scores] = score_result_files(ground_truth, [tracks], bootstrap, truth_made_by=MADE_BY, processes=processes)
     write_json(output, scores.metrics, indent=1)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from wsvis_core.errors import WsvisError
 
 _BLOCK = 1 << 22  # characters read at once
 _PATIENCE = 1 << 26  # an error this many characters back does not come from a text that ends too early
-_ENTRY_KEYS = {"video_id", "category_id", "score", "segmentations"}
-_MASK_KEYS = {"size", "counts"}
+_MASK_KEYS = frozenset({"size", "counts"})
+_BETWEEN = re.compile(rb'\}[ \t\r\n]*(,)[ \t\r\n]*\{[ \t\r\n]*"(?:video_id|category_id|score|segmentations|id)"')
+_WINDOW = 1 << 18  # bytes searched for a cut at a time
 _SPACE = " \t\r\n"
 _SPACES = re.compile(r"[ \t\r\n]*")
 
@@ -38,7 +40,9 @@ def read_object(path: Path, *, made_by: str) -> tuple[Any, list[str]]:
     """The value in a JSON file, and its doubled keys, one line each. `made_by`: what makes such a file."""
     keys = DoubledKeys()
     with _explained(path, made_by):
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=keys), keys.found
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+        return (value if _keys_once(text, value) else json.loads(text, object_pairs_hook=keys)), keys.found
 
 
 def read_entries(path: Path, problems: list[str], *, made_by: str) -> Iterator[Any]:
@@ -46,24 +50,99 @@ def read_entries(path: Path, problems: list[str], *, made_by: str) -> Iterator[A
     with _explained(path, made_by), open(path, encoding="utf-8") as stream:
         for number, (entry, text) in enumerate(_entries(path, stream), 1):
             # Looking at every object's keys while it is read takes as long as reading it.
-            if text.count('"') != _quotes(entry):
+            if not _keys_once(text, entry):
                 keys = DoubledKeys()
                 json.loads(text, object_pairs_hook=keys)
                 problems += [f"result {number}: {problem}" for problem in keys.found]
             yield entry
 
 
-def _quotes(entry: Any) -> int:
-    """Quotation marks that a result entry as the format has it is written with, 0 for any other.
+def entry_parts(path: Path, size: int) -> list[tuple[int, int]]:
+    """Where to cut a JSON list of result entries: (begin, end) in bytes of about `size` each, between its brackets.
 
-    One doubled key more would need two more, since neither keys nor run lengths hold any.
+    A cut lies at a comma that seems to part two entries. Whether it does is seen when the parts are read: they all
+    are lists of whole entries, or `read_part` cannot read one of them. Empty where the file cannot be cut like this.
     """
+    with open(path, "rb") as stream:
+        total = stream.seek(0, os.SEEK_END)
+        begin, end = _brackets(stream, total)
+        if begin < 0:
+            return []
+        cuts = [begin]
+        while (place := cuts[-1] + size) < end and (comma := _comma(stream, place, end)) is not None:
+            cuts.append(comma + 1)
+        return list(zip(cuts, [*(cut - 1 for cut in cuts[1:]), end], strict=True))
+
+
+def _brackets(stream: BinaryIO, total: int) -> tuple[int, int]:
+    """Where what stands between the first and the last bracket begins and ends; -1 where there are none."""
+    stream.seek(0)
+    head = stream.read(_WINDOW)
+    stream.seek(max(0, total - _WINDOW))
+    tail = stream.read().rstrip(_SPACE.encode())
+    begin = len(head) - len(head.lstrip(_SPACE.encode()))
+    if head[begin : begin + 1] != b"[" or tail[-1:] != b"]":
+        return -1, -1
+    return begin + 1, max(0, total - _WINDOW) + len(tail) - 1
+
+
+def _comma(stream: BinaryIO, place: int, end: int) -> int | None:
+    """The first comma from `place` on that seems to part two entries, None if there is none before `end`."""
+    text = b""
+    while place + len(text) < end:
+        stream.seek(place + len(text))
+        text += stream.read(min(max(_WINDOW, len(text)), end - place - len(text)))
+        if found := _BETWEEN.search(text):
+            return place + found.start(1)
+    return None
+
+
+def read_part(path: Path, begin: int, end: int) -> list[Any] | None:
+    """The entries in a part of a file (see `entry_parts`).
+
+    None where it is no list of entries, or may have doubled keys: then `read_entries` says what is wrong.
+    """
+    text = bytearray(b"[" + bytes(end - begin) + b"]")
+    with open(path, "rb") as stream:
+        stream.seek(begin)
+        stream.readinto(memoryview(text)[1:-1])
     try:
-        masks = [mask for mask in entry["segmentations"] if mask is not None]
-        plain = entry.keys() == _ENTRY_KEYS and all(mask.keys() == _MASK_KEYS for mask in masks)
-        return 2 * (len(_ENTRY_KEYS) + 3 * len(masks)) if plain else 0
-    except (TypeError, KeyError, AttributeError):
-        return 0
+        written = text.decode()
+        entries = json.loads(written)
+    except (ValueError, RecursionError):
+        return None
+    return entries if _keys_once(written, entries) else None
+
+
+def _keys_once(text: str, value: Any) -> bool:
+    """Whether the text of a JSON value has no doubled keys for sure: none of its quotation marks has gone missing.
+
+    False too where a string holds a quotation mark.
+    """
+    return text.count('"') == 2 * _strings(value)
+
+
+def _strings(value: Any) -> int:
+    """Strings in a JSON value, keys included."""
+    if isinstance(value, dict):
+        inside = (_mask_strings(v) if k == "segmentations" else _strings(v) for k, v in value.items())
+        return len(value) + sum(inside)
+    if isinstance(value, list):
+        return sum(map(_strings, value))
+    return 1 if isinstance(value, str) else 0
+
+
+def _mask_strings(masks: Any) -> int:
+    """The same; lists of masks of the usual form, of which there are many, do not need to be gone into."""
+    try:
+        present = [mask for mask in masks if mask is not None]
+        if {*map(frozenset, present)} == {_MASK_KEYS}:
+            sizes = [mask["size"] for mask in present]
+            if sizes.count(sizes[0]) == len(sizes) and {type(mask["counts"]) for mask in present} == {str}:
+                return len(present) * (3 + _strings(sizes[0]))
+    except TypeError:
+        pass
+    return _strings(masks)
 
 
 def _entries(path: Path, stream: TextIO) -> Iterator[tuple[Any, str]]:

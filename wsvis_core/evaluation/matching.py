@@ -62,6 +62,8 @@ def _assign(
     shape = (len(ignored_truth), len(thresholds), len(ious))
     matched, ignored = np.zeros(shape, bool), np.zeros(shape, bool)
     taken = np.zeros((*shape[:2], len(crowd)), bool)
+    if not ious.size:
+        return matched, ignored
     floor = np.minimum(thresholds, 1 - 1e-10)
     a, t = np.indices(shape[:2])
     for d in np.flatnonzero((ious >= floor.min()).any(axis=1)):

@@ -1,4 +1,4 @@
-"""Pixels of compressed RLEs, and whether their runs really fill their frame, for many RLEs at once.
+"""The runs of compressed RLEs, for many RLEs at once: whether they fill their frame, and the pixels of the mask.
 
 A run-length total that is not height×width makes the RLE operations of pycocotools loop without end, so it is
 checked before any of them sees the mask.
@@ -8,27 +8,79 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from wsvis_core.storage.rle import Rle
+from wsvis_core.tracking.results import COUNTS_ALPHABET
 
-_CHUNK_CHARACTERS = 1 << 17  # arrays that stay in cache: 3 to 4 ns per character, 1 core
+_CHUNK_CHARACTERS = 1 << 18  # arrays that stay in cache
 _MOST_DIGITS = 6  # 30 bits: more than any run of a frame needs
 _TOO_LONG = -(1 << 30)  # stands for a number with more digits; no frame has as many pixels
 
 
 @dataclass(frozen=True)
-class RunTotals:
-    """Of N RLEs, each (N,) int64: pixels in and out of the mask (all runs), pixels in it, and the shortest run or 0."""
+class MaskRuns:
+    """The runs of N RLEs, outside and inside of the mask in turn; the first is outside.
 
-    totals: np.ndarray
+    runs (K,) int32, all one after the other · starts (N+1,) int64: RLE i has runs[starts[i]:starts[i + 1]] ·
+    areas (N,) int64: pixels in the mask.
+    """
+
+    runs: np.ndarray
+    starts: np.ndarray
     areas: np.ndarray
-    shortest: np.ndarray
 
     def wrong(self, pixels: np.ndarray) -> np.ndarray:
         """Positions of the RLEs with a negative run, or whose runs do not sum to `pixels` (N,) → int64, ascending."""
-        return np.flatnonzero((self.totals != pixels) | (self.shortest < 0))
+        if not len(self.areas):
+            return np.zeros(0, np.int64)
+        totals = np.add.reduceat(self.runs, self.starts[:-1], dtype=np.int64)
+        return np.flatnonzero((totals != pixels) | (np.minimum.reduceat(self.runs, self.starts[:-1]) < 0))
+
+    def spans(self, which: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+        """First pixel of the RLEs `which` (n,), and the one after their last, each (n,) int64; frames of `pixels`.
+
+        The span is too wide where an RLE has an empty run at the beginning or end of its mask.
+        """
+        first, last = self.starts[which], self.starts[which + 1] - 1
+        outside_at_end = (last - first) % 2 == 0
+        return self.runs[first], pixels - np.where(outside_at_end, self.runs[last], 0)
+
+
+@dataclass(frozen=True)
+class TrackCounts:
+    """A track's compressed counts one after the other, the length of each, and the frames they are in."""
+
+    text: bytes
+    lengths: list[int]
+    frames: list[int]
+
+
+def track_counts(masks: Sequence[Rle | None]) -> TrackCounts:
+    """The counts of compressed RLEs of the right form."""
+    texts = counts_of([mask for mask in masks if mask is not None])
+    frames = [frame for frame, mask in enumerate(masks) if mask is not None]
+    return TrackCounts(b"".join(texts), [len(text) for text in texts], frames)
+
+
+def plain_counts(masks: Sequence[Any], height: int, width: int) -> TrackCounts | None:
+    """The same of masks that are all None or compressed RLEs of height×width with text counts; None of any others."""
+    try:
+        present = [mask for mask in masks if mask is not None]
+        sizes = [mask["size"] for mask in present]
+        if sizes.count([height, width]) != len(sizes):
+            return None
+        texts = [mask["counts"] for mask in present]
+        text, lengths = "".join(texts).encode("ascii"), [len(one) for one in texts]
+    except (TypeError, KeyError, UnicodeEncodeError):
+        return None
+    # A text ends with a number: its last character says that no more follow.
+    ended = all(one and one[-1] < "P" for one in texts)
+    if not ended or text.translate(None, COUNTS_ALPHABET):
+        return None
+    return TrackCounts(text, lengths, [frame for frame, mask in enumerate(masks) if mask is not None])
 
 
 def wrong_totals(rles: Sequence[Rle]) -> list[int]:
@@ -36,73 +88,78 @@ def wrong_totals(rles: Sequence[Rle]) -> list[int]:
 
     The RLEs have `size` and non-empty compressed `counts` (text or bytes of the right alphabet).
     """
-    texts = [rle["counts"].encode("ascii") if isinstance(rle["counts"], str) else rle["counts"] for rle in rles]
+    texts = counts_of(rles)
     pixels = np.array([rle["size"][0] * rle["size"][1] for rle in rles], np.int64)
-    return run_totals(texts).wrong(pixels).tolist()
+    return decode_runs(b"".join(texts), [len(text) for text in texts]).wrong(pixels).tolist()
 
 
-def run_totals(texts: Sequence[bytes]) -> RunTotals:
-    """Sums of the runs of compressed RLEs: N non-empty `counts` of the right alphabet, each ending with a number."""
-    parts = [np.zeros((3, 0), np.int64)]
-    parts += [_totals(texts[first:last]) for first, last in _chunks([len(text) for text in texts])]
-    return RunTotals(*np.concatenate(parts, axis=1))
+def counts_of(rles: Sequence[Rle]) -> list[bytes]:
+    """The `counts` of compressed RLEs, which are text or bytes, as bytes."""
+    return [rle["counts"].encode("ascii") if isinstance(rle["counts"], str) else rle["counts"] for rle in rles]
 
 
-def _chunks(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """Ranges of consecutive texts with about `_CHUNK_CHARACTERS` in all, so that memory stays bounded."""
-    ends = np.cumsum(lengths) // _CHUNK_CHARACTERS
-    cuts = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(lengths)]
-    return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+def decode_runs(text: bytes, lengths: Sequence[int]) -> MaskRuns:
+    """The runs of N compressed RLEs: their `counts` one after the other, and how many characters each has (N,).
 
-
-def _totals(texts: Sequence[bytes]) -> np.ndarray:
-    """(3,N) int64: totals, areas and shortest runs, as in RunTotals.
-
-    Run k of a text is its number k, plus run k-2 from k = 3 on. So the running sum of every second number of all
-    texts together holds the runs, less what the sum was where the text's chain begins: at number 1 for the odd runs
-    (the pixels of the mask), at number 2 for the even ones; run 0 is number 0.
+    Each has characters of the right alphabet, at least one, and ends with a number.
     """
-    values, starts = _numbers(texts)
-    sums = [np.cumsum(values[parity::2], dtype=np.int64) for parity in (0, 1)]
-    ends = np.append(starts[1:], len(values))
-    first = values[starts].astype(np.int64)
-    inside, shortest_inside = _chains(sums, starts + 1, ends, _at(sums, starts - 1))
-    outside, shortest_outside = _chains(sums, starts, ends, _at(sums, starts))
-    shortest = np.minimum(np.minimum(shortest_inside, shortest_outside), first)
-    return np.stack([first + outside + inside, inside, shortest])
+    ends = np.cumsum(np.asarray(lengths, np.int64))
+    cuts = [0, *(np.flatnonzero(np.diff(ends // _CHUNK_CHARACTERS)) + 1).tolist(), len(ends)]
+    codes, bounds = np.frombuffer(text, np.uint8), np.concatenate([[0], ends])
+    parts = [
+        _decode(codes[bounds[a] : bounds[b]], bounds[a:b] - bounds[a])
+        for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+        if b > a
+    ]
+    if len(parts) == 1:  # joining would copy what is by far the most
+        [(runs, counts, areas)] = parts
+    else:
+        runs, counts, areas = (np.concatenate([np.zeros(0, np.int32), *(p[k] for p in parts)]) for k in range(3))
+    return MaskRuns(runs, np.concatenate([[0], np.cumsum(counts)]), areas)
 
 
-def _at(sums: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
-    """The running sum of a number's parity at the numbers `places`, 0 before the first number."""
-    even = sums[0][np.clip(places // 2, 0, None)]
-    odd = sums[1][np.clip(places // 2, 0, None).clip(max=len(sums[1]) - 1)] if len(sums[1]) else even
-    return np.where(places < 0, 0, np.where(places % 2 == 0, even, odd))
+def _decode(codes: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs (K,) int32, number of runs (N,) and area (N,), int64, of the RLEs whose characters begin at `begins` (N,).
+
+    Run k of an RLE is its number k, plus run k-2 from k = 3 on. So the running sum of every second number of all RLEs
+    together holds the runs, once what it was before is taken off where an RLE's chain of runs begins: at number 0, at
+    number 1, and, since run 2 is number 2, there again. A run of 2^31 and more shows as a negative one,
+    if not itself then one before it, for numbers are below 2^30.
+    """
+    values, starts = _numbers(codes, begins)
+    counts = np.diff(starts, append=len(values))
+    second, third = starts[counts > 1] + 1, starts[counts > 2] + 2
+    first_values = values[third - 2]
+    lines = values[0::2], values[1::2]
+    for parity, line in enumerate(lines):
+        # What each chain comes to is taken off where the next begins.
+        mine = third % 2 == parity
+        line[third[mine] // 2] -= first_values[mine]
+        heads = np.sort(np.concatenate([place[place % 2 == parity] for place in (starts, second)])) // 2
+        line[heads[1:]] -= np.add.reduceat(line, heads)[:-1] if len(heads) else 0
+    runs = np.empty_like(values)
+    np.cumsum(lines[0], dtype=np.int32, out=runs[0::2])
+    np.cumsum(lines[1], dtype=np.int32, out=runs[1::2])
+    return runs, counts, _inside(runs, starts)
 
 
-def _chains(
-    sums: Sequence[np.ndarray], starts: np.ndarray, ends: np.ndarray, bases: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and smallest of `sums` - base over the numbers start, start + 2, … before end; 0 where there is none."""
-    total, smallest = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64)
-    for parity, line in enumerate(sums):
-        mine = np.flatnonzero((starts % 2 == parity) & (starts < ends))
-        if not len(mine):
-            continue
-        first, last = starts[mine] // 2, (ends[mine] - starts[mine] + 1) // 2 + starts[mine] // 2
-        # Pairs of (first, last): every second piece is wanted; a last one at the array's end needs no bound.
-        bounds = np.stack([first, last], axis=1).ravel()
-        bounds = bounds[:-1] if bounds[-1] == len(line) else bounds
-        total[mine] = np.add.reduceat(line, bounds)[::2] - bases[mine] * (last - first)
-        smallest[mine] = np.minimum.reduceat(line, bounds)[::2] - bases[mine]
-    return total, smallest
+def _inside(runs: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Sum of every second run from each start + 1 to the next start → (N,) int64."""
+    ends = np.append(starts[1:], len(runs))
+    sums = []
+    for parity in (0, 1):
+        line = np.append(runs[parity::2], 0)  # one more, for a piece that begins at the end
+        first, last = (starts + 1 - parity) // 2, (ends + 1 - parity) // 2
+        sums.append(np.where(last > first, np.add.reduceat(line, first, dtype=np.int64), 0))
+    return np.where(starts % 2 == 0, sums[1], sums[0])
 
 
-def _numbers(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """The written numbers of all texts in order, int32, and where each text's begin.
+def _numbers(codes: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The written numbers in order, int32, and where those of each RLE begin.
 
     A number is 5 bits per character, lowest first; bit 6 says that more follow, bit 5 of the last is the sign.
     """
-    codes = np.frombuffer(b"".join(texts), np.uint8) - np.uint8(48)
+    codes = codes - np.uint8(48)
     more = codes >= 0x20
     digits = codes & np.uint8(0x1F)
     # What a number's last character makes of its last two digits; those of three digits and more are few.
@@ -111,19 +168,19 @@ def _numbers(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     pairs[1:] += digits[:-1] * more[:-1]
     values = pairs[~more].astype(np.int32)
     others = np.flatnonzero(more)
-    begins = np.cumsum([0, *(len(text) for text in texts[:-1])])
-    _add_digits(values, others, digits, more)
+    _add_digits(values, others, digits)
     return values, begins - np.searchsorted(others, begins)
 
 
-def _add_digits(values: np.ndarray, others: np.ndarray, digits: np.ndarray, more: np.ndarray) -> None:
+def _add_digits(values: np.ndarray, others: np.ndarray, digits: np.ndarray) -> None:
     """The third last digit and those before it into `values`; `others`: the characters after which more follow."""
-    place = np.flatnonzero(more[:-2] & more[1:-1] & ~more[2:])
-    number = place - np.searchsorted(others, place)
+    number = others - np.arange(len(others))
+    same = number[1:] == number[:-1]
+    # The third last digits: the next one is of the same number, and the one after that is not.
+    place = np.flatnonzero(same & ~np.append(same[1:], False)) if len(same) else same.astype(np.int64)
     for _ in range(2, _MOST_DIGITS):
-        values[number] = (values[number] << 5) + digits[place]
-        longer = np.flatnonzero((place > 0) & more[place - 1])
-        place, number = place[longer] - 1, number[longer]
         if not len(place):
-            break
-    values[number] = _TOO_LONG
+            return
+        values[number[place]] = (values[number[place]] << 5) + digits[others[place]]
+        place = place[(place > 0) & (number[place - 1] == number[place])] - 1
+    values[number[place]] = _TOO_LONG

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -12,26 +13,29 @@ import numpy as np
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.ground_truth import GroundTruth, check_ground_truth
-from wsvis_core.evaluation.run_lengths import run_totals
-from wsvis_core.tracking.results import COUNTS_ALPHABET, entry_problems, problem_report
+from wsvis_core.evaluation.run_lengths import MaskRuns, TrackCounts, decode_runs, plain_counts, track_counts
+from wsvis_core.evaluation.track_iou import Masks, TrueShapes, mean_areas, tracks_of
+from wsvis_core.tracking.results import entry_problems, problem_report
 
-_BATCH = 128  # entries whose run lengths are summed together
-Counts = Sequence[bytes | None]
+_SHAPES_KEPT = 64  # videos and categories: results come video by video, or nearly so
+_BATCH = 16  # entries whose run lengths are decoded together: arrays that stay in cache
+Problem = tuple[int, str]  # number of an entry, and what follows it in the report
+Key = tuple[int, int]  # video id, category id
 
 
 @dataclass(frozen=True)
 class ResultTrack:
-    """One track of a result list: compressed RLE counts or None per frame, areas (T,) float64 in pixels, 0 for None.
+    """One track of a result list, as far as the metric needs it: its masks are let go.
 
-    counts is empty where the ground truth has nothing of this video and category to compare with; so a large result
-    list is held by its areas for the most part.
+    area: mean pixels of its masks · ious: with the M true tracks of its video and category in their order, (M,)
+    float64, 0 where too small for any matching (see `TrueShapes.ious`).
     """
 
     video_id: int
     category_id: int
     score: float
-    counts: Counts
-    areas: np.ndarray
+    area: float
+    ious: np.ndarray
 
 
 def checked(ground_truth: Any, results: Any) -> tuple[GroundTruth, list[ResultTrack]]:
@@ -62,12 +66,82 @@ def check_results(results: Any, truth: GroundTruth) -> tuple[list[ResultTrack], 
         results = list(results)
     if not isinstance(results, list | Iterator):
         return [], [f"results must be a JSON list of tracks, not a {type(results).__name__}"]
-    compared = {(track.video_id, track.category_id) for track in truth.tracks}
-    tracks: list[ResultTrack] = []
-    problems: list[str] = []
-    for batch in _batches(enumerate(results, 1)):
-        tracks += _check_batch(batch, truth, compared, problems)
-    return tracks, problems
+    tracks, problems = ResultChecker(truth).check(results)
+    return tracks, problem_lines(problems)
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """One line per problem."""
+    return [f"result {number}{text}" for number, text in problems]
+
+
+class ResultChecker:
+    """Checks results against a ground truth and compares them with it, a few at a time."""
+
+    def __init__(self, truth: GroundTruth) -> None:
+        self._truth = truth
+        self._true_masks: dict[Key, list[Masks]] = {}
+        for track in truth.tracks:
+            self._true_masks.setdefault((track.video_id, track.category_id), []).append(track.masks)
+        self._shapes = lru_cache(_SHAPES_KEPT)(self._make_shapes)
+
+    def check(self, entries: Iterable[Any]) -> tuple[list[ResultTrack], list[Problem]]:
+        """The sound tracks among the entries, and everything wrong with the others; entries count from 1."""
+        tracks: list[ResultTrack] = []
+        problems: list[Problem] = []
+        for batch in _batches(enumerate(entries, 1)):
+            tracks += self._check_batch(batch, problems)
+        return tracks, problems
+
+    def _check_batch(self, batch: Sequence[tuple[int, Any]], problems: list[Problem]) -> list[ResultTrack]:
+        """The sound tracks among numbered entries; notes the problems of the others in order."""
+        found: dict[int, list[str]] = {}
+        counts: dict[int, TrackCounts] = {}
+        for number, entry in batch:
+            plain = _plain_counts(entry, self._truth)
+            if plain is None and not (wrong := entry_problems(entry) or _mismatches(entry, self._truth)):
+                plain = track_counts(entry["segmentations"])
+            if plain is None:
+                found[number] = wrong
+            else:
+                counts[number] = plain
+        sound = [(number, entry) for number, entry in batch if number in counts]
+        tracks = self._tracks(sound, counts, found)
+        problems += [(n, f"{_name(entry)}: {problem}") for n, entry in batch for problem in found.get(n, ())]
+        return tracks
+
+    def _tracks(
+        self, batch: Sequence[tuple[int, Any]], counts: dict[int, TrackCounts], found: dict[int, list[str]]
+    ) -> list[ResultTrack]:
+        """The tracks of entries in order; notes those with masks whose runs do not fill the frame in `found`."""
+        runs, first = _decode([counts[number] for number, _ in batch])
+        videos = [self._truth.videos[entry["video_id"]] for _, entry in batch]
+        owners = np.repeat(np.arange(len(batch)), np.diff(first))
+        pixels = np.array([video.height * video.width for video in videos], np.int64)
+        for i in runs.wrong(pixels[owners]).tolist():
+            number = batch[owners[i]][0]
+            frame = counts[number].frames[i - first[owners[i]]]
+            problem = f"segmentations[{frame}] has run lengths that do not sum to its size"
+            found.setdefault(number, []).append(problem)
+        groups: dict[Key, list[int]] = {}
+        for k, (number, entry) in enumerate(batch):
+            if number not in found:
+                groups.setdefault((int(entry["video_id"]), int(entry["category_id"])), []).append(k)
+        made: dict[int, ResultTrack] = {}
+        for key, members in groups.items():
+            video = self._truth.videos[key[0]]
+            masks = np.full((len(members), video.length), -1)
+            for row, k in zip(masks, members, strict=True):
+                row[counts[batch[k][0]].frames] = np.arange(first[k], first[k + 1])
+            tracks = tracks_of(runs, masks, video.height, video.width)
+            ious = self._shapes(key).ious(tracks) if key in self._true_masks else np.zeros((len(members), 0))
+            for k, area, row in zip(members, mean_areas(tracks.areas).tolist(), ious, strict=True):
+                made[k] = ResultTrack(*key, float(batch[k][1]["score"]), area, row)
+        return [made[k] for k in sorted(made)]
+
+    def _make_shapes(self, key: Key) -> TrueShapes:
+        video = self._truth.videos[key[0]]
+        return TrueShapes(self._true_masks[key], video.length, video.height, video.width)
 
 
 def _batches(entries: Iterable[tuple[int, Any]]) -> Iterator[list[tuple[int, Any]]]:
@@ -76,26 +150,7 @@ def _batches(entries: Iterable[tuple[int, Any]]) -> Iterator[list[tuple[int, Any
         yield batch
 
 
-def _check_batch(
-    batch: Sequence[tuple[int, Any]], truth: GroundTruth, compared: set[tuple[int, int]], problems: list[str]
-) -> list[ResultTrack]:
-    """The sound tracks among numbered entries; notes the problems of the others in order."""
-    found: dict[int, list[str]] = {}
-    counts: dict[int, Counts] = {}
-    for number, entry in batch:
-        plain = _plain_counts(entry, truth)
-        if plain is None and not (wrong := entry_problems(entry) or _mismatches(entry, truth)):
-            plain = [_as_bytes(mask) for mask in entry["segmentations"]]
-        if plain is None:
-            found[number] = wrong
-        else:
-            counts[number] = plain
-    areas = _areas(batch, counts, truth, found)
-    problems += [f"{_name(n, entry)}: {problem}" for n, entry in batch for problem in found.get(n, ())]
-    return [_track(entry, counts[n], areas[n], compared) for n, entry in batch if n not in found]
-
-
-def _plain_counts(entry: Any, truth: GroundTruth) -> list[bytes | None] | None:
+def _plain_counts(entry: Any, truth: GroundTruth) -> TrackCounts | None:
     """The counts of an entry with nothing unusual about it; None when it needs a closer look.
 
     Does in one pass what `entry_problems` and `_mismatches` do with words: a large file has millions of masks.
@@ -106,56 +161,22 @@ def _plain_counts(entry: Any, truth: GroundTruth) -> list[bytes | None] | None:
         usual = usual and entry["category_id"] in truth.categories and type(masks) is list
         if not (usual and math.isfinite(score) and len(masks) == video.length):
             return None
-        size = [video.height, video.width]
-        counts: list[bytes | None] = []
-        for mask in masks:
-            if mask is not None and mask["size"] != size:
-                return None
-            counts.append(None if mask is None else mask["counts"].encode("ascii"))
-    except (TypeError, KeyError, AttributeError, UnicodeEncodeError, OverflowError):
+    except (TypeError, KeyError, AttributeError, OverflowError):
         return None
-    present = [text for text in counts if text is not None]
-    # A text ends with a number: its last character says that no more follow.
-    ended = all(text and text[-1] < 80 for text in present)
-    return None if not ended or b"".join(present).translate(None, COUNTS_ALPHABET) else counts
+    return plain_counts(masks, video.height, video.width)
 
 
-def _as_bytes(mask: dict[str, Any] | None) -> bytes | None:
-    counts = None if mask is None else mask["counts"]
-    return counts.encode("ascii") if isinstance(counts, str) else counts
+def _decode(counts: Sequence[TrackCounts]) -> tuple[MaskRuns, np.ndarray]:
+    """The runs of all masks of N entries, and where each entry's begin, (N+1,) int64."""
+    lengths = [length for one in counts for length in one.lengths]
+    first = np.cumsum([0, *(len(one.lengths) for one in counts)])
+    return decode_runs(b"".join(one.text for one in counts), lengths), first
 
 
-def _areas(
-    batch: Sequence[tuple[int, Any]],
-    counts: dict[int, Counts],
-    truth: GroundTruth,
-    found: dict[int, list[str]],
-) -> dict[int, np.ndarray]:
-    """Pixels per frame of the entries that have counts; notes masks whose runs do not fill the frame in `found`."""
-    videos = {number: truth.videos[entry["video_id"]] for number, entry in batch if number in counts}
-    places = [(n, t) for n, texts in counts.items() for t, text in enumerate(texts) if text is not None]
-    totals = run_totals([counts[n][t] for n, t in places])
-    pixels = np.array([videos[n].height * videos[n].width for n, _ in places], np.int64)
-    for i in totals.wrong(pixels).tolist():
-        number, frame = places[i]
-        problem = f"segmentations[{frame}] has run lengths that do not sum to its size"
-        found.setdefault(number, []).append(problem)
-    areas = {number: np.zeros(video.length) for number, video in videos.items()}
-    for (number, frame), area in zip(places, totals.areas.tolist(), strict=True):
-        areas[number][frame] = area
-    return areas
-
-
-def _track(entry: dict[str, Any], counts: Counts, areas: np.ndarray, compared: set[tuple[int, int]]) -> ResultTrack:
-    video, category = int(entry["video_id"]), int(entry["category_id"])
-    kept = counts if (video, category) in compared else ()
-    return ResultTrack(video, category, float(entry["score"]), kept, areas)
-
-
-def _name(number: int, entry: Any) -> str:
+def _name(entry: Any) -> str:
     if not isinstance(entry, dict):
-        return f"result {number}"
-    return f"result {number} (video {entry.get('video_id')!r}, category {entry.get('category_id')!r})"
+        return ""
+    return f" (video {entry.get('video_id')!r}, category {entry.get('category_id')!r})"
 
 
 def _mismatches(entry: dict[str, Any], truth: GroundTruth) -> list[str]:

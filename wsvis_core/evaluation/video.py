@@ -10,7 +10,7 @@ import numpy as np
 from wsvis_core.evaluation.averages import AREA_RANGES, MAX_DETECTIONS, Tables, averages, category_tables
 from wsvis_core.evaluation.ground_truth import GroundTruth, TruthTrack
 from wsvis_core.evaluation.matching import Matches, match
-from wsvis_core.evaluation.track_iou import mean_areas, track_areas, track_ious
+from wsvis_core.evaluation.track_iou import mean_areas, track_areas
 from wsvis_core.evaluation.validation import ResultTrack, checked
 
 CATEGORY_METRICS = ("mAP", "AP50", "AP75", "AR1", "AR10")
@@ -47,24 +47,21 @@ def match_video_results(truth: GroundTruth, results: Sequence[ResultTrack]) -> A
 
 def _match_one(tracks: Sequence[TruthTrack], found: Sequence[ResultTrack], length: int) -> Matches:
     """Matches of one video and category of `length` frames."""
-    true_masks = [track.masks for track in tracks]
-    true_areas = track_areas(true_masks, length)
-    areas = np.array([result.areas for result in found]).reshape(len(found), length)
-    ious = track_ious([result.counts for result in found], true_masks, areas, true_areas)
-    annotated = [row if track.areas is None else track.areas for track, row in zip(tracks, true_areas, strict=True)]
+    annotated = [track_areas([track.masks], length)[0] if track.areas is None else track.areas for track in tracks]
     return match(
-        ious,
+        np.array([result.ious for result in found]).reshape(len(found), len(tracks)),
         np.array([result.score for result in found]),
         crowd=np.array([track.crowd for track in tracks], bool),
         outside=_outside(mean_areas(np.array(annotated).reshape(len(tracks), length))),
-        detection_outside=_outside(mean_areas(areas)),
+        detection_outside=_outside(np.array([result.area for result in found])),
         max_detections=MAX_DETECTIONS[-1],
     )
 
 
 def _outside(areas: np.ndarray) -> np.ndarray:
     """(A,N) bool: areas (N,) that are not in each of the A area ranges (bounds inclusive)."""
-    return np.stack([(areas < low) | (areas > high) for low, high in AREA_RANGES.values()])
+    low, high = np.array(list(AREA_RANGES.values()))[:, :, None].swapaxes(0, 1)
+    return (areas < low) | (areas > high)
 
 
 def tables_of(matches: Mapping[tuple[int, int], Matches], truth: GroundTruth) -> Tables:
