@@ -278,4 +278,6 @@ def test_all_problems_of_the_ground_truth_in_one_report():
     with pytest.raises(WsvisError, match="must be an object with videos, categories, annotations"):
         evaluate_video_results([], [])
     with pytest.raises(WsvisError, match="needs a list 'annotations'"):
+        evaluate_video_results(golden_truth() | {"annotations": {}}, [])
+    with pytest.raises(WsvisError, match="ground truth has no masks"):
         evaluate_video_results(golden_truth() | {"annotations": None}, [])
