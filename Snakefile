@@ -32,6 +32,11 @@ wildcard_constraints:
     round=r"\d",
 
 
+# The limit on GPUs (profiles/default) is this machine's; on a cluster the scheduler knows how many there are.
+resource_scopes:
+    gpu="local",
+
+
 localrules:
     all,
 

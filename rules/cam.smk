@@ -15,7 +15,7 @@ rule train_cam:
         "../envs/wsvis.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=growing(8000),
         runtime=720,
         gpu=1,
     params:
@@ -41,7 +41,7 @@ rule extract_cam:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=240,
         gpu=1,
     params:

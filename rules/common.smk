@@ -39,6 +39,15 @@ def one_of(names):
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
+def growing(amount):
+    """A resource that the n-th attempt of a job gets n times: what was too little will be enough.
+
+    Time grows only for rules that start over. Trainers and shards go on where the last attempt ended, so more time gains
+    them nothing, and may be more than a cluster's partition allows.
+    """
+    return lambda wildcards, attempt: amount * attempt
+
+
 def settings_of(stage):
     """An input function: the settings that influence a stage's result, for the wildcards of a job."""
     names = ("flow", "labeller", "segmenter", "round", "tracker")

@@ -15,8 +15,8 @@ rule generate_dataset:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         settings=settings_of("generate_dataset"),
     message:
@@ -43,8 +43,8 @@ rule prepare_dataset:
         "../envs/wsvis.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         settings=settings_of("prepare_dataset"),
     message:

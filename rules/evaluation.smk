@@ -16,8 +16,8 @@ rule evaluate_pseudo_labels:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=growing(6000),
+        runtime=growing(120),
     params:
         settings=settings_of("evaluate_pseudo_labels"),
     message:
@@ -41,8 +41,8 @@ rule evaluate_frames:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=growing(6000),
+        runtime=growing(120),
     params:
         settings=settings_of("evaluate_frames"),
     message:
@@ -66,8 +66,8 @@ rule evaluate_consistency:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(6000),
+        runtime=growing(240),
     params:
         settings=settings_of("evaluate_consistency"),
     message:
@@ -90,8 +90,8 @@ rule evaluate_video:
         "../envs/wsvis.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=settings_of("evaluate_video"),
     message:

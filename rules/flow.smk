@@ -14,7 +14,7 @@ rule extract_flow:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=240,
     params:
         settings=settings_of("extract_flow"),

@@ -16,7 +16,7 @@ rule make_label_maps:
         "../envs/wsvis.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=240,
     params:
         settings=settings_of("make_label_maps"),
@@ -43,7 +43,7 @@ rule train_flowirn:
         "../envs/wsvis.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=growing(8000),
         runtime=720,
         gpu=1,
     params:
@@ -71,7 +71,7 @@ rule make_pseudo_labels:
         "../envs/wsvis.yaml"
     threads: 4
     resources:
-        mem_mb=6000,
+        mem_mb=growing(6000),
         runtime=480,
         gpu=1,
     params:

@@ -14,8 +14,8 @@ rule publish_tracks:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     message:
         "Result file of {wildcards.dataset}"
     script:
@@ -38,8 +38,8 @@ rule show_transfers:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         gpu=1,
     params:
         settings=settings_of("show_transfers"),
@@ -79,8 +79,8 @@ rule make_report:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=growing(3000),
+        runtime=growing(60),
     params:
         settings=settings_of("make_report"),
         pipeline=pipeline_settings,

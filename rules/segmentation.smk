@@ -18,7 +18,7 @@ rule train_maskconsist:
         "../envs/wsvis.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=growing(8000),
         runtime=2880,
         # Several share the batches of a step where a profile says so (docs/training.md).
         gpu=1,
@@ -45,7 +45,7 @@ rule predict_masks:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=480,
         gpu=1,
     params:

@@ -18,8 +18,8 @@ rule make_table:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=settings_of("make_table"),
         rows=table_rows,

@@ -16,8 +16,8 @@ rule track_instances:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
     params:
         settings=settings_of("track_instances"),
     message:
