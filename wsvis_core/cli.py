@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from wsvis_core.commands import check, evaluate, export, identity, import_videos, overlay
+from wsvis_core.commands import check, evaluate, export, identity, import_videos, overlay, plan
 from wsvis_core.errors import WsvisError
 
 
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command and its subcommands; each sets `run`, a function of the options."""
     parser = argparse.ArgumentParser(prog="wsvis", description="Weakly supervised video instance segmentation.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for module in (import_videos, evaluate, identity, overlay, export, check):
+    for module in (import_videos, evaluate, identity, overlay, export, plan, check):
         module.add_command(commands)
     return parser
 
