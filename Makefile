@@ -1,6 +1,6 @@
 # wsvis: every command works on a bare machine; the first one that needs it builds .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint lock clean
+.PHONY: help install demo test test-slurm bench lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,7 @@ help:
 	@echo "make demo     tracked masks and a report from generated videos (minutes, no download of data)"
 	@echo "make test     the whole test suite"
 	@echo "make install  only build .venv from requirements.lock"
+	@echo "make test-slurm  the workflow on a real SLURM on this machine (root, Debian)"
 	@echo "make lint     ruff, snakefmt and snakemake --lint"
 	@echo "make bench    speed benchmarks"
 	@echo "make lock     pin today's versions in requirements.lock"
@@ -37,6 +38,10 @@ test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=85
 	@$(MAKE) --no-print-directory lint
+
+# A throw-away SLURM from Debian packages, as root; elsewhere the tests skip and say why.
+test-slurm: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -o addopts=--import-mode=importlib tests/slurm
 
 bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run

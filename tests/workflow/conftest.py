@@ -118,6 +118,7 @@ class Project:
     folder: Path
     config: Mapping[str, Any]
     targets: Sequence[str] = TARGETS
+    seconds: float = SECONDS
 
     def command(self, *options: str, edit: Mapping[str, Any] | None = None) -> list[str]:
         """The command of a run, always the same but for `options`; `edit` is one more --configfile."""
@@ -147,16 +148,16 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=SECONDS,
+            timeout=self.seconds,
             check=False,
         )
         return Outcome(done.returncode, done.stdout)
 
-    def start(self, screen: Path) -> subprocess.Popen:
+    def start(self, screen: Path, *options: str) -> subprocess.Popen:
         """Start the command as the leader of a process group of its own; its output goes to the file `screen`."""
         with open(screen, "w") as stream:
             return subprocess.Popen(
-                self.command(),
+                self.command(*options),
                 env=self.environment(),
                 stdout=stream,
                 stderr=subprocess.STDOUT,
