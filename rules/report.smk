@@ -14,7 +14,7 @@ rule publish_tracks:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(500),
+        mem_mb=growing(1500),
         runtime=growing(10),
     message:
         "Result file of {wildcards.dataset}"

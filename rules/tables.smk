@@ -18,7 +18,7 @@ rule make_table:
         "../envs/wsvis.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(2000),
         runtime=growing(10),
     params:
         settings=settings_of("make_table"),
