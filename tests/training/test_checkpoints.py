@@ -125,8 +125,8 @@ def test_a_full_disk_costs_no_checkpoint(tmp_path, monkeypatch):
     run = run_in(tmp_path, keep_checkpoints=2)
     save(run, 1, 2)
 
-    def full(value, path):
-        path.write_bytes(b"half")
+    def full(value, stream):
+        stream.write(b"half")
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError):
