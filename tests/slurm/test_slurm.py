@@ -56,6 +56,13 @@ def one_training(cluster_project, trained_classifier, tmp_path):
     return type(cluster_project)(copied.folder, copied.config, (WEIGHTS,))
 
 
+def with_iterations(project, iterations: int):
+    """The same project with a longer training."""
+    block = project.config["datasets"]["tiny"]
+    longer = {**block, "maskconsist": {**block["maskconsist"], "iterations": iterations}}
+    return type(project)(project.folder, {"datasets": {"tiny": longer}}, project.targets)
+
+
 def training_log(project) -> str:
     return (project.folder / "logs/tiny/train_maskconsist/flowirn/maskconsist/round-0.log").read_text()
 
@@ -84,9 +91,7 @@ def test_a_cancelled_job_is_tried_again_and_goes_on(cluster, one_training, finis
 
 
 def test_a_job_out_of_time_goes_on_where_it_was(cluster, one_training, tmp_path):
-    longer = {**one_training.config["datasets"]["tiny"]}
-    longer["maskconsist"] = {**longer["maskconsist"], "iterations": 100_000}
-    project = type(one_training)(one_training.folder, {"datasets": {"tiny": longer}}, one_training.targets)
+    project = with_iterations(one_training, 100_000)
     # On the command line the option replaces the profile's whole list.
     limits = ["train_maskconsist:slurm_partition=gpu", "train_maskconsist:runtime=1"]
     run = project.start(tmp_path / "screen", "--set-resources", *limits, "--retries", "1")
@@ -96,25 +101,22 @@ def test_a_job_out_of_time_goes_on_where_it_was(cluster, one_training, tmp_path)
     assert "resuming at iteration" in training_log(project)
 
 
-def test_a_job_on_a_dying_node_runs_on_another(cluster, cluster_project, finished_run, tmp_path):
-    copied = finished_run.project.copy(tmp_path / "copy")
-    target = "results/tiny/flow/dis/shard-train-000.h5"
-    (copied.folder / target).unlink()
-    project = type(cluster_project)(copied.folder, copied.config, (target,))
-    run = project.start(tmp_path / "screen")
-    job = cluster.wait_for("extract_flow", "RUNNING")
-    # Only once its step runs; before that it would merely fail to start.
-    wait_for(project.folder / "logs/tiny/extract_flow/dis/train-000.log", newer_than=job.began)
+def test_a_job_on_a_dying_node_goes_on_on_another(cluster, one_training, tmp_path):
+    project = with_iterations(one_training, 400)
+    # A CPU will do here: there is one node with a GPU, and two without.
+    on_cpu = ["train_maskconsist:slurm_partition=cpu", "train_maskconsist:gpu=0"]
+    run = project.start(tmp_path / "screen", "--set-resources", *on_cpu)
+    job = cluster.wait_for("train_maskconsist", "RUNNING")
+    wait_for_checkpoint(project)
     cluster.kill_node(job.node)
     try:
-        assert run.wait(600) == 0, (tmp_path / "screen").read_text()
+        assert run.wait(900) == 0, (tmp_path / "screen").read_text()
     finally:
         cluster.repair()
     screen = (tmp_path / "screen").read_text()
-    assert "NODE_FAIL" in screen and "Trying to restart job" in screen
-    assert (project.folder / target).exists()
-    last = cluster.wait_for("extract_flow", "COMPLETED")
-    assert last.node != job.node
+    assert f"'{job.number}'" in screen and "NODE_FAIL" in screen and "Trying to restart job" in screen
+    assert "resuming at iteration" in training_log(project) and (project.folder / WEIGHTS).exists()
+    assert cluster.wait_for("train_maskconsist", "COMPLETED").node != job.node
 
 
 def test_the_killed_workflow_itself_goes_on_with_the_same_command(cluster, one_training, finished_run, tmp_path):
