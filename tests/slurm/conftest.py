@@ -72,11 +72,12 @@ class Cluster:
         raise AssertionError(f"no job of {rule} came to {state} within {seconds} s: {self.jobs()}")
 
     def kill_node(self, node: str) -> None:
-        """What a power cut does: the daemon of the node, its job steps and their processes are gone at once."""
+        """What a power cut does to a node, and to all job steps: its daemon and their processes are gone at once.
+
+        Steps of other nodes die too, since all are processes of this machine: only while one job runs.
+        """
         pid = int((self.folder / "run" / f"slurmd-{node}.pid").read_text())
-        spool = f"spool-{node}"
-        victims = [pid, *_processes_under(spool)]
-        for victim in victims:
+        for victim in [pid, *_processes_of_steps(self.folder)]:
             subprocess.run(["kill", "-KILL", str(victim)], check=False, stderr=subprocess.DEVNULL)
 
     def repair(self) -> None:
@@ -104,19 +105,21 @@ def _job(line: str) -> SlurmJob:
     )
 
 
-def _processes_under(spool: str) -> list[int]:
-    """Job step daemons that work in a node's spool folder, and all that descends from them."""
+def _processes_of_steps(folder: Path) -> list[int]:
+    """Job step daemons that hold a file of the cluster's folder open, and all that descends from them."""
     parents: dict[int, int] = {}
     daemons = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
             continue
         try:
-            stat = (folder / "stat").read_text()
+            stat = (process / "stat").read_text()
             name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
-            parents[int(folder.name)] = int(rest[1])
-            if name == "slurmstepd" and any(spool in os.readlink(fd) for fd in (folder / "fd").iterdir()):
-                daemons.append(int(folder.name))
+            parents[int(process.name)] = int(rest[1])
+            if name == "slurmstepd" and any(
+                os.readlink(fd).startswith(str(folder)) for fd in (process / "fd").iterdir()
+            ):
+                daemons.append(int(process.name))
         except OSError:
             continue
     found = list(daemons)
