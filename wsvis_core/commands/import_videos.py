@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Container
 from fractions import Fraction
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+
+from wsvis_core.commands.arguments import frame_rate
 
 if TYPE_CHECKING:
     from wsvis_core.datasets.findings import Findings
@@ -42,10 +43,16 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder, such as data/mine")
     command.add_argument("--name", help="of the data set; default: that of the output folder")
     command.add_argument(
-        "--fps", type=_rate, default=Fraction(6), help="annotated frames per second (default 6, as YouTube-VIS)"
+        "--fps",
+        type=frame_rate(0.001, 1000),
+        default=Fraction(6),
+        help="annotated frames per second (default 6, as YouTube-VIS)",
     )
     command.add_argument(
-        "--folder-fps", type=_rate, metavar="FPS", help="rate of folders of frames; default: every frame is annotated"
+        "--folder-fps",
+        type=frame_rate(0.001, 1000),
+        metavar="FPS",
+        help="rate of folders of frames; default: every frame is annotated",
     )
     command.add_argument("--max-side", type=_side, metavar="PIXELS", help="reduce larger frames; default: keep them")
     command.add_argument("--jpeg-quality", type=_quality, default=95, metavar="1..100", help="default 95")
@@ -114,16 +121,6 @@ Next (settings are in {block}, with their reasons):
   snakemake --configfile {block} --cores all --resources gpu=8 -- results/{name}_vis.json results/{name}_report.html
 Training starts from ImageNet weights, which torchvision downloads (about 100 MB) unless *.backbone_weights name a file.
 There are no masks to compare with: the report shows what came out and has no scores."""
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0.001 <= rate <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames per second from 0.001 to 1000")
-    return Fraction(text).limit_denominator(1001)
 
 
 def _side(text: str) -> int:

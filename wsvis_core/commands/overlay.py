@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsvis_core.commands.arguments import count, frame_rate
 from wsvis_core.errors import WsvisError
 
 if TYPE_CHECKING:
@@ -35,10 +35,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "--output", type=Path, required=True, metavar="DIR|FILE.mp4", help="a folder; a file for a single video"
     )
     command.add_argument(
-        "--fps", type=_frame_rate, default=Fraction(6), help="frames per second (default 6: YouTube-VIS's annotations)"
+        "--fps",
+        type=frame_rate(0.1, 240),
+        default=Fraction(6),
+        help="frames per second (default 6: YouTube-VIS's annotations)",
     )
     command.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave weaker tracks out")
-    command.add_argument("--max-tracks", type=_count, metavar="N", help="only the N best tracks of a video")
+    command.add_argument("--max-tracks", type=count, metavar="N", help="only the N best tracks of a video")
     command.add_argument("--ground-truth", type=Path, metavar="GT.json", help="draw the truth beside the results")
     command.set_defaults(run=run)
 
@@ -143,20 +146,3 @@ def _check_truth(truth: GroundTruth, videos: Sequence[Video], path: Path) -> Non
     problems = [problem for video in videos if (problem := truth_misfit(truth, video))]
     if problems:
         raise WsvisError(problem_report(f"ground truth {path}", problems))
-
-
-def _frame_rate(text: str) -> Fraction:
-    """29.97 → 2997/100; a rate that a container can hold."""
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0.1 <= rate <= 240:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames per second from 0.1 to 240")
-    return Fraction(text).limit_denominator(1001)
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)

@@ -6,6 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
+from wsvis_core.commands.arguments import count
+
 
 def add_command(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand to the parser of `wsvis`."""
@@ -32,16 +34,10 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="results to plan for; results/<dataset>_vis.json and the report otherwise; may be repeated",
     )
     size = command.add_argument_group("size of a data set that is not there yet")
-    size.add_argument("--videos", type=_count, metavar="N")
-    size.add_argument("--frames", type=_count, metavar="N", help="annotated frames of all videos together")
+    size.add_argument("--videos", type=count, metavar="N")
+    size.add_argument("--frames", type=count, metavar="N", help="annotated frames of all videos together")
     size.add_argument("--frame-size", type=_frame_size, metavar="WxH", help="pixels, for example 1280x720")
     command.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    if not (text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not '{text}'")
-    return int(text)
 
 
 def _frame_size(text: str) -> tuple[int, int]:
