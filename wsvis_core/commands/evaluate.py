@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsvis_core.commands.arguments import count
+
 SHOWN = ("mAP", "AP50", "AP75", "AR1", "AR10")
 
 
@@ -31,7 +33,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--curves", type=Path, metavar="C.csv", help="write precision over recall, .csv or .json")
     command.add_argument(
         "--processes",
-        type=_count,
+        type=count,
         metavar="N",
         help="that read the results; the metrics do not depend on it (all cores)",
     )
@@ -42,13 +44,6 @@ def _whole(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
 
 
