@@ -49,7 +49,8 @@ def test_the_project_s_own_config_is_clean_for_the_demo(monkeypatch):
 def test_a_file_of_the_user_is_checked_as_merged(project):
     problems = check_project([mine(project, "cam: {epochs: -1}")], None)
     assert problems == [
-        f"config.yaml + {project / 'mine.yaml'}: cam of data set 'tiny': epochs = -1: Input should be greater than 0"
+        f"config.yaml + {project / 'mine.yaml'}: cam of data set 'tiny': epochs = -1: Input should be greater than 0 "
+        "(passes over the training frames)"
     ]
 
 

@@ -92,7 +92,7 @@ class Stage1Settings(Section):
 class FlowSettings(Section):
     """Optical flow (paper: DDFlow trained without labels; here OpenCV DIS, which needs no training)."""
 
-    estimator: Literal["dis"] = "dis"
+    estimator: Literal["dis"] = Field("dis", description="the method")
     preset: Literal["ultrafast", "fast", "medium"] = Field("medium", description="DIS quality")
     estimate_long_side: int = Field(854, ge=32, description="pixels; larger frames are reduced before estimation")
     store_short_side: int = Field(240, ge=8, description="pixels; flow is stored at most this large")
@@ -102,21 +102,25 @@ class FlowSettings(Section):
 class CamSettings(Section):
     """Frame classifier and class activation maps (§1.1–1.3)."""
 
-    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = "resnet50"
+    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = Field(
+        "resnet50", description="trunk; 'resnet_tiny' is a small one for small frames without ImageNet weights"
+    )
     backbone_weights: str = Field("torchvision", description="'torchvision', 'none', or the path of a state dict")
-    output_stride: Literal[8, 16, 32] = 16
+    output_stride: Literal[8, 16, 32] = Field(16, description="pixels per cell of the last map")
     frozen_stages: int = Field(2, ge=0, le=4, description="gradient stops after this stage (IRN: layer2)")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the network while it trains; 'bfloat16' is faster where the device has it"
     )
-    epochs: Positive = 5
-    batch_size: Count = 16
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Positive = 0.1
-    head_lr_multiplier: Positive = 10.0
+    epochs: Positive = Field(5, description="passes over the training frames")
+    batch_size: Count = Field(16, description="crops per step")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="IRN: 'sgd'; 'adamw' for training from scratch")
+    lr: Positive = Field(
+        0.1, description="of the trunk at the first step; lower it where there are few classes (docs/real_frames.md)"
+    )
+    head_lr_multiplier: Positive = Field(10.0, description="the classifier's rate relative to the trunk's")
     momentum: Fraction = Field(0.0, description="effectively 0 in IRN's public code")
-    weight_decay: NotNegative = 1e-4
-    poly_power: Positive = 0.9
+    weight_decay: NotNegative = Field(1e-4, description="of all weights that train")
+    poly_power: Positive = Field(0.9, description="the rate falls as (1 − step / steps)^power")
     resize_long: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = Field(
         (320, 640), description="pixels; range of the random long side"
     )
@@ -127,10 +131,13 @@ class CamSettings(Section):
 class FCamSettings(Section):
     """f-CAM, Eq. 2: CAMs amplified where the frame moves."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="false (in a labeller also `f_cam: false`): plain CAMs")
     A: float = Field(2.0, ge=1, description="amplification (paper: 2 on YouTube-VIS, 5 on Cityscapes)")
     percentile: float = Field(80.0, ge=0, le=100, description="of the frame's flow magnitude (paper: 80 / 50)")
-    order: Literal["normalise_then_amplify", "amplify_then_normalise"] = "normalise_then_amplify"
+    order: Literal["normalise_then_amplify", "amplify_then_normalise"] = Field(
+        "normalise_then_amplify",
+        description="'normalise_then_amplify': each class by its maximum, then A, and not again; paper silent",
+    )
     labels: bool = Field(True, description="amplify the CAMs that make label maps")
     seeds: Literal["saturate", "raw", "none"] = Field("saturate", description="amplify random-walk seeds")
     camera: Literal["keep", "subtract"] = Field(
@@ -142,24 +149,30 @@ class FCamSettings(Section):
 class LabelMapSettings(Section):
     """CAM → inter-pixel relation labels (§1.4)."""
 
-    fg_threshold: Fraction = 0.30
-    bg_threshold: Fraction = 0.05
-    crf: Literal["mean_field", "none"] = "mean_field"
-    crf_iterations: Count = 10
-    crf_gt_prob: float = Field(0.7, gt=0, lt=1)
+    fg_threshold: Fraction = Field(0.30, description="a pixel is foreground where a CAM is above it")
+    bg_threshold: Fraction = Field(
+        0.05, description="a pixel is background where all CAMs are below it; between the two it is undecided"
+    )
+    crf: Literal["mean_field", "none"] = Field(
+        "mean_field", description="refinement along the colours of the frame: a dense CRF, or none"
+    )
+    crf_iterations: Count = Field(10, description="of the mean field")
+    crf_gt_prob: float = Field(0.7, gt=0, lt=1, description="how far the thresholds' decision is trusted")
     crf_position_std: Positive = Field(3.0, description="pixels")
-    crf_position_weight: NotNegative = 3.0
+    crf_position_weight: NotNegative = Field(3.0, description="of the kernel over positions")
     crf_bilateral_std: Positive = Field(50.0, description="pixels")
     crf_color_std: Positive = Field(5.0, description="grey levels, 0..255")
-    crf_bilateral_weight: NotNegative = 10.0
+    crf_bilateral_weight: NotNegative = Field(10.0, description="of the kernel over positions and colours")
 
 
 class FlowirnSettings(Section):
     """IRNet and its training (§1.6–1.8)."""
 
-    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = "resnet50"
+    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = Field(
+        "resnet50", description="trunk, as cam.backbone"
+    )
     backbone_weights: str = Field("torchvision", description="as cam.backbone_weights, or 'cam': the classifier's")
-    output_stride: Literal[8, 16, 32] = 16
+    output_stride: Literal[8, 16, 32] = Field(16, description="pixels per cell of the last map")
     train_backbone: bool = Field(False, description="IRN trains the two branches only")
     branch_width: float = Field(1.0, gt=0, le=1, description="channels of both branches relative to IRN's")
     radius: float = Field(10, ge=2, description="cells of stride 4; pairs this close are compared")
@@ -167,13 +180,13 @@ class FlowirnSettings(Section):
         "float32", description="of the network while it trains; 'bfloat16' is faster where the device has it"
     )
     epochs: Positive = Field(6, description="paper: 6 for flowIRN; IRN: 3")
-    batch_size: Count = 32
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Positive = 0.1
-    displacement_lr_multiplier: Positive = 10.0
-    momentum: Fraction = 0.0
-    weight_decay: NotNegative = 1e-4
-    poly_power: Positive = 0.9
+    batch_size: Count = Field(32, description="crops per step")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="IRN: 'sgd'; 'adamw' for training from scratch")
+    lr: Positive = Field(0.1, description="of the boundary branch, and of the trunk if it trains, at the first step")
+    displacement_lr_multiplier: Positive = Field(10.0, description="the displacement branch's rate relative to lr")
+    momentum: Fraction = Field(0.0, description="effectively 0 in IRN's public code")
+    weight_decay: NotNegative = Field(1e-4, description="of all weights that train")
+    poly_power: Positive = Field(0.9, description="the rate falls as (1 − step / steps)^power")
     rescale: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)] = Field(
         (0.5, 1.5), description="range of the random scale"
     )
@@ -183,17 +196,31 @@ class FlowirnSettings(Section):
 class FBoundSettings(Section):
     """Flow-boundary loss, Eq. 3 (§2.2)."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="false (in a labeller also `f_bound: false`): IRN's losses alone")
     weight: NotNegative = Field(1.0, description="of Eq. 3 beside IRN's losses; paper silent")
     lambda_: NotNegative = Field(2.0, alias="lambda", description="paper: 2")
-    fprime: Literal["jacobian", "magnitude", "partials"] = "jacobian"
-    difference: Literal["forward", "central", "sobel"] = "forward"
-    pair_cost: Literal["endpoint", "path_max"] = "endpoint"
-    pairs: Literal["all", "fg_only"] = "all"
-    reduce: Literal["mean", "sum_j_mean_i"] = "mean"
-    clip: float | None = Field(20.0, gt=0)
-    flow_units: Literal["native", "working"] = "native"
-    flow_value_scale: Positive = 1.0
+    fprime: Literal["jacobian", "magnitude", "partials"] = Field(
+        "jacobian",
+        description="what F′ is: all four derivatives, those of the magnitude, or ‖∂F/∂x‖ and ‖∂F/∂y‖; paper silent",
+    )
+    difference: Literal["forward", "central", "sobel"] = Field(
+        "forward", description="how derivatives are taken between cells; 'forward' keeps a step in one cell"
+    )
+    pair_cost: Literal["endpoint", "path_max"] = Field(
+        "endpoint", description="'endpoint': F′ of both ends (paper); 'path_max': the largest difference along the path"
+    )
+    pairs: Literal["all", "fg_only"] = Field(
+        "all", description="'all' within the radius, or those with both ends on foreground labels"
+    )
+    reduce: Literal["mean", "sum_j_mean_i"] = Field(
+        "mean", description="mean over pairs, or sum over a cell's partners and mean over cells; paper silent"
+    )
+    clip: float | None = Field(20.0, gt=0, description="largest difference of F′ that counts; none: no limit")
+    flow_units: Literal["native", "working"] = Field(
+        "native",
+        description="'native': pixels of the original frame per native frame; 'working': pixels of the working size",
+    )
+    flow_value_scale: Positive = Field(1.0, description="factor on flow before F′ is taken")
     gradient_scale: Positive | Literal["quantile"] = Field(
         "quantile", description="factor on F′; 'quantile': what brings that quantile of |F′| of a batch to its value"
     )
@@ -205,21 +232,27 @@ class PseudoLabelSettings(Section):
     """Instance grouping, random walk and decoding (§1.9–1.10)."""
 
     radius: float = Field(5, ge=2, description="cells; neighbourhood of the random walk")
-    beta: Positive = 10.0
+    beta: Positive = Field(10.0, description="power of the affinities in the random walk")
     exp_times: int = Field(8, ge=0, le=12, description="2^this random-walk steps")
-    background_threshold: Fraction = 0.25
+    background_threshold: Fraction = Field(
+        0.25, description="share of the walk's maximum below which a pixel is background"
+    )
     cluster_threshold: Positive = Field(2.5, description="cells; weak displacement region")
-    centroid_iterations: Count = 300
+    centroid_iterations: Count = Field(300, description="steps along the displacement field")
     min_area_fraction: Fraction = Field(0.01, description="of the frame; smaller fragments score 0")
 
 
 class MaskconsistSettings(Section):
     """Mask R-CNN and MaskConsist (§3)."""
 
-    backend: Literal["torchvision", "detectron2"] = "torchvision"
-    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = "resnet50"
+    backend: Literal["torchvision", "detectron2"] = Field(
+        "torchvision", description="the framework of the Mask R-CNN (docs/detectron2.md)"
+    )
+    backbone: Literal["resnet50", "resnet34", "resnet18", "resnet_tiny"] = Field(
+        "resnet50", description="trunk, as cam.backbone"
+    )
     backbone_weights: str = Field("torchvision", description="as cam.backbone_weights, or 'cam': the classifier's")
-    output_stride: Literal[8, 16, 32] = 32
+    output_stride: Literal[8, 16, 32] = Field(32, description="pixels per cell of the trunk's last map")
     trainable_stages: int = Field(3, ge=0, le=5, description="stages that train, counted from the last")
     iterations: Count = Field(90_000, description="steps (paper: 90 000 YouTube-VIS, 75 000 Cityscapes)")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -231,24 +264,26 @@ class MaskconsistSettings(Section):
     accumulate: Count = Field(
         1, description="batches of a step, whose gradients are averaged; several GPUs share them (docs/training.md)"
     )
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Positive = 0.002
-    gamma: Fraction = 0.1
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="paper: 'sgd'; 'adamw' for training from scratch")
+    lr: Positive = Field(0.002, description="paper: 0.002; never scaled by itself (docs/training.md)")
+    gamma: Fraction = Field(0.1, description="factor on lr at each of `steps`")
     steps: tuple[Fraction, ...] = Field((0.75, 0.88), description="share of the run after which lr drops")
-    momentum: Fraction = 0.9
-    weight_decay: NotNegative = 1e-4
-    warmup_iterations: int = Field(1000, ge=0)
+    momentum: Fraction = Field(0.9, description="of SGD")
+    weight_decay: NotNegative = Field(1e-4, description="of all weights that train")
+    warmup_iterations: int = Field(1000, ge=0, description="steps in which lr rises from a thousandth")
     grad_clip: float | None = Field(None, gt=0, description="largest gradient norm; none in the paper")
     short_side: int = Field(480, ge=32, description="pixels, of training frames; paper silent")
-    max_side: int = Field(1333, ge=32)
-    flip: Fraction = 0.5
-    fpn_channels: Count = 256
-    representation_size: Count = 1024
-    box_layers: Count = 2
-    box_pool_size: Count = 7
-    mask_channels: Count = 256
-    mask_layers: Count = 4
-    mask_pool_size: Count = 14
+    max_side: int = Field(1333, ge=32, description="pixels; limit of the long side of training frames")
+    flip: Fraction = Field(0.5, description="probability of mirroring a pair")
+    fpn_channels: Count = Field(256, description="of the feature pyramid")
+    representation_size: Count = Field(1024, description="width of the box head, and length of the appearance vectors")
+    box_layers: Count = Field(2, description="fully connected layers of the box head")
+    box_pool_size: Count = Field(7, description="cells per side of a region, for the box head")
+    mask_channels: Count = Field(256, description="of the mask head")
+    mask_layers: Count = Field(4, description="convolutions of the mask head")
+    mask_pool_size: Count = Field(
+        14, description="cells per side of a region, for the mask head; masks have twice as many"
+    )
     head_norm: Literal["none", "group"] = Field("none", description="'group' for training from scratch")
     anchor_sizes: tuple[Count, ...] = Field((32, 64, 128, 256, 512), description="pixels, one per pyramid level")
     roi_canonical_size: Positive = Field(224, description="pixels; boxes this large are read at stride 16")
@@ -257,28 +292,41 @@ class MaskconsistSettings(Section):
     pre_nms: tuple[Count, Count] = Field((2000, 1000), description="proposals before NMS (training, test)")
     post_nms: tuple[Count, Count] = Field((1000, 1000), description="proposals after NMS (training, test)")
     # Predictions made while training, as at test time (§3.2).
-    score_threshold: Fraction = 0.05
-    nms_threshold: Fraction = 0.5
-    max_detections: Count = 100
-    mask_threshold: Fraction = 0.5
+    score_threshold: Fraction = Field(0.05, description="of predictions made while training")
+    nms_threshold: Fraction = Field(0.5, description="box IoU within a class, of predictions made while training")
+    max_detections: Count = Field(100, description="per frame, of predictions made while training")
+    mask_threshold: Fraction = Field(0.5, description="a pixel belongs to a predicted mask from this probability on")
     # MaskConsist itself; all off = plain Mask R-CNN.
-    intra_frame: bool = True
-    inter_frame: bool = True
-    iom_nms: bool = True
+    intra_frame: bool = Field(
+        True, description="unite predictions of a frame that agree with one label (paper, Table 5)"
+    )
+    inter_frame: bool = Field(True, description="transfer labels between the two frames (paper, Table 5)")
+    iom_nms: bool = Field(True, description="of overlapping targets keep the larger (paper, Table 5)")
     start_iteration: int = Field(0, ge=0, description="earlier steps train on stage-1 labels alone")
-    intra_box_iou: Fraction = 0.5
-    gate_box_iou: Fraction = 0.5
-    iom_threshold: Fraction = 0.5
+    intra_box_iou: Fraction = Field(
+        0.5, description="box IoU with a label from which on a prediction agrees with it (paper)"
+    )
+    gate_box_iou: Fraction = Field(
+        0.5, description="box IoU with a label of its frame that a transferred prediction needs (paper)"
+    )
+    iom_threshold: Fraction = Field(
+        0.5, description="intersection over the smaller mask above which the smaller is dropped (paper)"
+    )
     min_edge: Fraction = Field(0.0, description="matches need a larger mask IoU than this")
     min_candidate_score: Fraction = Field(0.0, description="predictions below it are not transferred")
-    class_aware_iom: bool = True
-    shared_matching: bool = False
-    merge_rule: Literal["union", "prediction", "warped", "intersection"] = "union"
-    label_priority: Literal["area", "labels_first"] = "area"
+    class_aware_iom: bool = Field(True, description="only masks of one class suppress each other; paper silent")
+    shared_matching: bool = Field(False, description="one matching for both directions, instead of one each")
+    merge_rule: Literal["union", "prediction", "warped", "intersection"] = Field(
+        "union",
+        description="mask of a matched pair; 'union' is the paper's, the segmenter `maskconsist` takes 'intersection'",
+    )
+    label_priority: Literal["area", "labels_first"] = Field(
+        "area", description="which of two overlapping targets stays: the larger (paper), or stage-1 labels first"
+    )
     fill_only: bool = Field(False, description="transferred labels only fill gaps of the stage-1 labels")
     require_agreement: bool = Field(False, description="the target frame's own label must pass the gate too")
     growth_cap: float | None = Field(None, ge=1, description="largest union relative to its gating label")
-    match_stride: Count = 1
+    match_stride: Count = Field(1, description="pixels per cell at which overlaps of masks are compared")
     empty_targets: Literal["drop", "keep"] = Field("drop", description="frames left without a target")
 
 
@@ -286,19 +334,25 @@ class PredictionSettings(Section):
     """Test-time inference of the segmenter (§3.10)."""
 
     short_side: int = Field(480, ge=32, description="pixels")
-    max_side: int = Field(1333, ge=32)
-    score_threshold: Fraction = 0.05
-    nms_threshold: Fraction = 0.5
-    max_detections: Count = 100
-    mask_threshold: Fraction = 0.5
+    max_side: int = Field(1333, ge=32, description="pixels; limit of the long side")
+    score_threshold: Fraction = Field(0.05, description="detections below it are not kept")
+    nms_threshold: Fraction = Field(
+        0.5, description="box IoU within a class above which the weaker detection is dropped"
+    )
+    max_detections: Count = Field(100, description="per frame, the best ones")
+    mask_threshold: Fraction = Field(0.5, description="a pixel belongs to a mask from this probability on")
 
 
 class SelfTrainingSettings(Section):
     """Labels of round N from the predictions of round N−1 (§3.11)."""
 
-    score_threshold: Fraction = 0.5
+    score_threshold: Fraction = Field(
+        0.5, description="detections of a labelled class from this score on become labels"
+    )
     fallback_threshold: Fraction = Field(0.05, description="a labelled class without detection takes its best above")
-    iom_threshold: Fraction = 0.5
+    iom_threshold: Fraction = Field(
+        0.5, description="intersection over the smaller mask above which the smaller is dropped"
+    )
 
 
 class UnovostSettings(Section):
@@ -429,7 +483,7 @@ class ReportSettings(Section):
     """The report page."""
 
     videos: int = Field(6, ge=0, description="held-out videos shown")
-    frames_per_video: Count = 5
+    frames_per_video: Count = Field(5, description="evenly spaced")
     tables: tuple[Literal["table1", "table3", "table4", "table5", "table6"], ...] = Field(
         (), description="tables shown; their runs are made for the report"
     )
@@ -489,11 +543,11 @@ class TablesSettings(Section):
 class PipelineSettings(Section):
     """The variants that `results/<dataset>_vis.json` is made with."""
 
-    flow: str = "dis"
-    labeller: str = "flowirn"
-    segmenter: str = "maskconsist"
+    flow: str = Field("dis", description="one of `flows`")
+    labeller: str = Field("flowirn", description="one of `labellers`")
+    segmenter: str = Field("maskconsist", description="one of `segmenters`")
     rounds: int = Field(1, ge=0, le=9, description="self-training rounds after round 0 (paper: 1)")
-    tracker: str = "unovost"
+    tracker: str = Field("unovost", description="one of `trackers`")
     compare_labellers: tuple[str, ...] = Field(("irn",), description="also made and scored for the report")
 
 
