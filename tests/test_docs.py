@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -12,16 +13,27 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
 
 
-def settings_markdown() -> str:
-    spec = importlib.util.spec_from_file_location("write_settings_doc", ROOT / "tools/write_settings_doc.py")
+def tool(name: str) -> ModuleType:
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.settings_markdown()
+    return module
 
 
-def test_settings_page_is_up_to_date() -> None:
-    written = (ROOT / "docs/settings.md").read_text()
-    assert written == settings_markdown(), "docs/settings.md is out of date: run `python tools/write_settings_doc.py`"
+@pytest.mark.parametrize("page", ["settings", "commands"])
+def test_written_pages_are_up_to_date(page: str) -> None:
+    name = f"write_{page}_doc"
+    written = getattr(tool(name), f"{page}_markdown")()
+    assert (ROOT / f"docs/{page}.md").read_text() == written, (
+        f"docs/{page}.md is out of date: run `.venv/bin/python tools/{name}.py`"
+    )
+
+
+def test_every_setting_and_every_option_says_what_it_means() -> None:
+    """The last cell of a row of the written pages is its meaning."""
+    rows = [line for page in ("settings", "commands") for line in (ROOT / f"docs/{page}.md").read_text().splitlines()]
+    assert [row for row in rows if row.startswith("| `") and row.split("|")[-2].strip() in ("", "**required**;")] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

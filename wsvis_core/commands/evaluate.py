@@ -20,9 +20,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         description="Writes mAP, AP50, AP75, AR1, AR10 and more (0..1) of a YouTube-VIS result file as JSON, with "
         "confidence intervals over videos, and compares it with another file (docs/evaluation.md).",
     )
-    command.add_argument("--ground-truth", type=Path, required=True, metavar="GT.json")
-    command.add_argument("--results", type=Path, required=True, metavar="R.json")
-    command.add_argument("--output", type=Path, required=True, metavar="M.json")
+    command.add_argument(
+        "--ground-truth", type=Path, required=True, metavar="GT.json", help="annotations in the YouTube-VIS format"
+    )
+    command.add_argument(
+        "--results", type=Path, required=True, metavar="R.json", help="tracks in its result format, any program's"
+    )
+    command.add_argument("--output", type=Path, required=True, metavar="M.json", help="all metrics as JSON")
     command.add_argument("--compare", type=Path, metavar="OTHER.json", help="results that may be better than R.json")
     command.add_argument(
         "--bootstrap", type=_whole, default=1000, metavar="N", help="draws of videos for intervals; 0: none (1000)"

@@ -23,8 +23,10 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         + "; ".join(f"{name}: {text}" for name, text in FORMATS.items())
         + ".",
     )
-    command.add_argument("--format", choices=FORMATS, required=True)
-    command.add_argument("--results", type=Path, required=True, metavar="R.json")
+    command.add_argument("--format", choices=FORMATS, required=True, help="what to write")
+    command.add_argument(
+        "--results", type=Path, required=True, metavar="R.json", help="tracks in the YouTube-VIS result format"
+    )
     command.add_argument(
         "--dataset",
         type=Path,

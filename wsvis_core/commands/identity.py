@@ -14,8 +14,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="identity switches and fragmentations of a result file, and where they are",
         description="Matches tracks and true objects frame by frame (CLEAR MOT, IoU >= 0.5) and lists every switch.",
     )
-    command.add_argument("--ground-truth", type=Path, required=True, metavar="GT.json")
-    command.add_argument("--results", type=Path, required=True, metavar="R.json")
+    command.add_argument(
+        "--ground-truth", type=Path, required=True, metavar="GT.json", help="annotations in the YouTube-VIS format"
+    )
+    command.add_argument(
+        "--results", type=Path, required=True, metavar="R.json", help="tracks in its result format, any program's"
+    )
     command.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave weaker tracks out")
     command.add_argument("--output", type=Path, metavar="I.json", help="the whole report as JSON")
     command.set_defaults(run=run)

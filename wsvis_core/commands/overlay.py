@@ -24,7 +24,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="mp4 videos with the tracks of a result file drawn on the frames",
         description="Draws every track in a colour of its own, with number, class and score, and writes H.264 mp4.",
     )
-    command.add_argument("--results", type=Path, required=True, metavar="R.json")
+    command.add_argument(
+        "--results", type=Path, required=True, metavar="R.json", help="tracks in the YouTube-VIS result format"
+    )
     command.add_argument(
         "--dataset", type=Path, required=True, metavar="DIR", help="what prepare_dataset wrote: results/NAME/dataset"
     )

@@ -34,7 +34,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="results to plan for; results/<dataset>_vis.json and the report otherwise; may be repeated",
     )
     size = command.add_argument_group("size of a data set that is not there yet")
-    size.add_argument("--videos", type=count, metavar="N")
+    size.add_argument("--videos", type=count, metavar="N", help="of the data set, training and held-out ones")
     size.add_argument("--frames", type=count, metavar="N", help="annotated frames of all videos together")
     size.add_argument("--frame-size", type=_frame_size, metavar="WxH", help="pixels, for example 1280x720")
     command.set_defaults(run=run)
