@@ -1,6 +1,6 @@
 # wsvis: every command works on a bare machine; the first one that needs it builds .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slurm bench lint lock clean
+.PHONY: help install demo test test-slurm docs bench lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,6 +18,7 @@ help:
 	@echo "make install  only build .venv from requirements.lock"
 	@echo "make test-slurm  the workflow on a real SLURM on this machine (root, Debian)"
 	@echo "make lint     ruff, snakefmt and snakemake --lint"
+	@echo "make docs     the documentation as a site: site/index.html"
 	@echo "make bench    speed benchmarks"
 	@echo "make lock     pin today's versions in requirements.lock"
 	@echo "make clean    remove results, logs and generated data (keeps .venv)"
@@ -43,6 +44,11 @@ test: install
 test-slurm: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -o addopts=--import-mode=importlib tests/slurm
 
+# Strict: a link that leads nowhere, or a page that is not in mkdocs.yml's nav, is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html in a browser."
+
 bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
 
@@ -60,4 +66,4 @@ lock: install
 	mv requirements.lock.tmp requirements.lock
 
 clean:
-	rm -rf results logs data/demo data/bench .snakemake
+	rm -rf results logs data/demo data/bench .snakemake site
