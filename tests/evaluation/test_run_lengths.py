@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsvis_core.evaluation import run_lengths
-from wsvis_core.evaluation.run_lengths import decode_runs, wrong_totals
+from wsvis_core.evaluation.run_lengths import decode_masks, decode_rles
 from wsvis_core.storage.rle import encode_mask
+from wsvis_core.tracking.results import rle_problem
 
 
 def slow_runs(text):
@@ -24,6 +24,10 @@ def slow_runs(text):
                 value |= -1 << (5 * digit)
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
     return runs
+
+
+def wrong_totals(rles):
+    return decode_rles(rles).wrong_totals
 
 
 @settings(max_examples=30, deadline=None)
@@ -53,28 +57,27 @@ def test_broken_ones_are_found():
     assert wrong_totals([]) == []
 
 
-def test_many_chunks():
-    rng = np.random.default_rng(0)
-    rles = [encode_mask(rng.random((60, 60)) < 0.5) for _ in range(120)]
-    rles[100] = dict(rles[100], size=[60, 61])
-    assert wrong_totals(rles) == [100]
-
-
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
-def test_runs_and_areas_against_the_slow_decoder(seed, chunk):
+@given(st.integers(0, 2**32 - 1))
+def test_edges_and_areas_against_the_slow_decoder(seed):
     rng = np.random.default_rng(seed)
     digits = [rng.choice([0, 0, 0, 1, 2, 3, 5], rng.integers(1, 7)) for _ in range(rng.integers(1, 9))]
     texts = ["".join(chr(c) for n in row for c in [*rng.integers(80, 112, n), rng.integers(48, 80)]) for row in digits]
-    before, run_lengths._CHUNK_CHARACTERS = run_lengths._CHUNK_CHARACTERS, chunk
-    try:
-        decoded = decode_runs("".join(texts).encode(), [len(text) for text in texts])
-    finally:
-        run_lengths._CHUNK_CHARACTERS = before
     runs = [slow_runs(text) for text in texts]
-    assert decoded.runs.tolist() == [run for row in runs for run in row]
+    pixels = np.array([sum(row) for row in runs])
+    decoded = decode_masks("".join(texts).encode(), [len(text) for text in texts], pixels)
+    assert decoded.edges.tolist() == [edge for row in runs for edge in np.cumsum(row).tolist()]
     assert np.diff(decoded.starts).tolist() == [len(row) for row in runs]
     assert decoded.areas.tolist() == [sum(row[1::2]) for row in runs]
+    assert decoded.wrong_totals == [i for i, row in enumerate(runs) if min(row) < 0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text([chr(c) for c in (0, 47, 48, 63, 64, 79, 80, 111, 112, 127)], max_size=5), max_size=3))
+def test_what_is_no_code_is_found_where_the_format_check_finds_it(texts):
+    decoded = decode_masks("".join(texts).encode(), [len(text) for text in texts], np.full(len(texts), 6))
+    bad = [rle_problem({"size": [2, 3], "counts": text}) is not None for text in texts]
+    assert decoded.is_code == (not any(bad))
 
 
 def test_a_run_too_long_for_32_bits_is_found():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.run_lengths import plain_counts, wrong_totals
+from wsvis_core.evaluation.run_lengths import decode_rles, plain_counts
 from wsvis_core.evaluation.track_iou import Masks
 from wsvis_core.storage.files import read_json
 from wsvis_core.storage.rle import Rle, to_compressed_rle
@@ -179,7 +179,8 @@ def _known(value: Any, known: Collection[int]) -> bool:
 def _compress(masks: list[Any], video: TruthVideo, name: str) -> tuple[list[Rle | None], list[str]]:
     if len(masks) != video.length:
         return [], [f"{name}: {len(masks)} segmentations, but video {video.id} has {video.length} frames"]
-    if plain_counts(masks, video.height, video.width):  # the ordinary case, in one pass over all frames
+    counts = plain_counts(masks, video.height, video.width)
+    if counts and counts.decode(video.height * video.width).is_code:  # the ordinary case, in one pass over all frames
         return masks, []
     compressed: list[Rle | None] = []
     problems = []
@@ -232,5 +233,5 @@ def _total_problems(tracks: list[TruthTrack]) -> list[str]:
     places = [(track.id, t, m) for track in tracks for t, m in enumerate(track.masks) if m is not None]
     return [
         f"annotation {places[i][0]}: segmentations[{places[i][1]}] has run lengths that do not sum to its size"
-        for i in wrong_totals([mask for _, _, mask in places])
+        for i in decode_rles([mask for _, _, mask in places]).wrong_totals
     ]

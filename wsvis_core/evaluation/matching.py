@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wsvis_core.compiled import compiled
+
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
 
@@ -60,27 +62,39 @@ def _assign(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(A,T,D) matched, and matched to an ignored ground truth; detections take turns in the given order."""
     shape = (len(ignored_truth), len(thresholds), len(ious))
-    matched, ignored = np.zeros(shape, bool), np.zeros(shape, bool)
-    taken = np.zeros((*shape[:2], len(crowd)), bool)
-    if not ious.size:
-        return matched, ignored
-    floor = np.minimum(thresholds, 1 - 1e-10)
-    a, t = np.indices(shape[:2])
-    for d in np.flatnonzero((ious >= floor.min()).any(axis=1)):
-        free = (ious[d] >= floor[:, None])[None] & (~taken | crowd)
-        regular = free & ~ignored_truth[:, None, :]
-        found = regular.any(axis=2)
-        choice = _last_best(ious[d], np.where(found[..., None], regular, free))
-        matched[..., d] = free.any(axis=2)
-        ignored[..., d] = matched[..., d] & ~found
-        taken[a, t, choice] |= matched[..., d]
+    matched, ignored = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    if ious.size:
+        _assign_each(ious, crowd, ignored_truth, np.minimum(thresholds, 1 - 1e-10), matched, ignored)
     return matched, ignored
 
 
-def _last_best(ious: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Index of the largest of `ious` (G,) among `allowed` (A,T,G), the last of equals → (A,T)."""
-    values = np.where(allowed, ious, -1.0)[..., ::-1]
-    return len(ious) - 1 - values.argmax(axis=-1)
+@compiled
+def _assign_each(ious, crowd, ignored_truth, floors, matched, ignored):  # type: ignore[no-untyped-def]
+    """Fills `matched` and `ignored`: a ground truth that counts goes before an ignored one, whatever their IoU."""
+    areas, thresholds, detections = matched.shape
+    taken = np.empty(len(crowd), np.bool_)
+    for a in range(areas):
+        for t in range(thresholds):
+            taken[:] = False
+            for d in range(detections):
+                choice = _best(ious[d], floors[t], taken, crowd, ignored_truth[a], False)
+                if choice < 0:
+                    choice = _best(ious[d], floors[t], taken, crowd, ignored_truth[a], True)
+                    ignored[a, t, d] = choice >= 0
+                if choice >= 0:
+                    matched[a, t, d] = True
+                    taken[choice] = True
+
+
+@compiled
+def _best(ious, floor, taken, crowd, ignored_truth, ignored):  # type: ignore[no-untyped-def]
+    """The free ground truth with the largest IoU from `floor` on, the last of equals; −1 if there is none."""
+    choice = -1
+    for g in range(len(ious)):
+        free = ignored_truth[g] == ignored and (crowd[g] or not taken[g])
+        if free and ious[g] >= floor:
+            choice, floor = g, ious[g]
+    return choice
 
 
 def precision_recall(parts: Sequence[Matches], area: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -1,4 +1,4 @@
-"""IoU and area of tracks, from the runs of their RLEs (docs/method.md §5.4).
+"""IoU and area of tracks, from the edges of their masks (docs/method.md §5.4).
 
 Letters: T frames, N result tracks, M true tracks, P pixels of a frame.
 """
@@ -6,104 +6,103 @@ Letters: T frames, N result tracks, M true tracks, P pixels of a frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from wsvis_core.compiled import compiled
 from wsvis_core.evaluation.matching import IOU_THRESHOLDS
-from wsvis_core.evaluation.run_lengths import MaskRuns, counts_of, decode_runs
+from wsvis_core.evaluation.run_lengths import MaskEdges, decode_rles
 from wsvis_core.storage.rle import Rle
 from wsvis_core.tracking.overlap import rle_areas
 
 Masks = Sequence[Rle | None]
 
 
-@dataclass(frozen=True)
-class Tracks:
-    """Tracks of one video, with their masks' runs.
-
-    masks (N,T) int64: a mask's place in `runs`, -1 where there is none; the masks of a track stand in order of frames.
-    areas (N,T) float64 in pixels · left, right (N,T) int64: columns of the frame that hold a mask, right excluded.
-    """
-
-    runs: MaskRuns
-    masks: np.ndarray
-    areas: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-
-
-def tracks_of(runs: MaskRuns, masks: np.ndarray, height: int, width: int) -> Tracks:
-    """The tracks with `masks` (N,T), places in `runs` or -1, of frames height×width that the runs fill."""
-    found, mask = masks >= 0, masks[masks >= 0]
-    areas = np.zeros(masks.shape)
-    left, right = np.zeros((2, *masks.shape), np.int64)
-    areas[found] = runs.areas[mask]
-    first, end = runs.spans(mask, height * width)
-    left[found], right[found] = first // height, (end + height - 1) // height
-    return Tracks(runs, masks, areas, left, right)
-
-
-def tracks_of_rles(tracks: Sequence[Masks], length: int, height: int, width: int) -> Tracks:
-    """The same of N lists of T compressed RLEs or None."""
-    places = [(n, t) for n, track in enumerate(tracks) for t, mask in enumerate(track) if mask is not None]
-    texts = counts_of([mask for track in tracks for mask in track if mask is not None])
-    masks = np.full((len(tracks), length), -1)
-    for k, place in enumerate(places):
-        masks[place] = k
-    return tracks_of(decode_runs(b"".join(texts), [len(text) for text in texts]), masks, height, width)
-
-
 class TrueShapes:
     """The true tracks of one video and category, made ready to be compared with many result tracks."""
 
-    def __init__(self, tracks: Sequence[Masks], length: int, height: int, width: int) -> None:
-        self._tracks = tracks_of_rles(tracks, length, height, width)
-        self._height, self._pixels = height, height * width
-        self._before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    def __init__(self, tracks: Sequence[Masks], length: int, height: int) -> None:
+        self._masks = decode_rles([mask for track in tracks for mask in track if mask is not None])
+        present = np.array([[mask is not None for mask in track] for track in tracks], bool).reshape(-1, length)
+        self._places = np.where(present, present.ravel().cumsum().reshape(present.shape) - 1, -1)
+        self._areas = np.zeros(present.shape, np.int64)
+        self._areas[present] = self._masks.areas
+        self._height = height
 
-    def ious(self, found: Tracks) -> np.ndarray:
-        """Σ_t |a_t∩b_t| / Σ_t |a_t∪b_t| of every pair, 0 where the union is empty → (N,M) float64.
+    def ious(self, masks: MaskEdges, frames: Sequence[int]) -> np.ndarray:
+        """Σ_t |a_t∩b_t| / Σ_t |a_t∪b_t| with each true track, 0 where the union is empty → (M,) float64.
 
-        A frame in which only one of the two has a mask adds that mask to the union. 0 too where no matching can use
-        the value: where even the largest intersection that areas and columns allow is too small for any threshold.
+        masks: those of one result track, in `frames`, ascending. A frame in which only one of the two has a mask adds
+        that mask to the union. 0 too where no matching can use the value, because it is below every threshold.
         """
-        areas, true_areas = found.areas[:, None], self._tracks.areas[None]
-        left = np.maximum(found.left[:, None], self._tracks.left)
-        right = np.minimum(found.right[:, None], self._tracks.right)
-        most = np.minimum(np.minimum(areas, true_areas), (right - left).clip(min=0) * self._height).sum(axis=2)
-        both = areas.sum(axis=2) + true_areas.sum(axis=2)
-        shared = np.zeros(most.shape)
-        # Whole numbers below 2^53 and rounded division keep the order: no IoU is above this bound.
-        possible = (most > 0) & (most / np.maximum(both - most, 1.0) >= IOU_THRESHOLDS[0])
-        for n in np.flatnonzero(possible.any(axis=1)).tolist():
-            edges = _edges(found, n, self._pixels)
-            for m in np.flatnonzero(possible[n]).tolist():
-                before = np.interp(edges, *self._pixels_before(m))
-                shared[n, m] = before[1::2].sum() - before[0::2].sum()
-        return shared / np.maximum(both - shared, 1.0)
-
-    def _pixels_before(self, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """The edges of track m and its pixels before each: in between, these grow by one per pixel or not at all."""
-        if m not in self._before:
-            edges = _edges(self._tracks, m, self._pixels)
-            inside = np.zeros(len(edges))
-            inside[1::2] = edges[1::2] - edges[0::2]
-            self._before[m] = edges, np.cumsum(inside)
-        return self._before[m]
+        result = np.zeros(len(self._places))
+        true = self._masks
+        _ious(
+            masks.edges, masks.starts, masks.areas, np.array(frames, np.int64),
+            true.edges, true.starts, self._areas, self._places, self._height, IOU_THRESHOLDS[0], result,
+        )  # fmt: skip
+        return result
 
 
-def _edges(tracks: Tracks, n: int, pixels: int) -> np.ndarray:
-    """Where the mask of track n begins and ends in turn, counting the pixels of all frames on → (2K,) float64."""
-    frames = np.flatnonzero(tracks.masks[n] >= 0)
-    first, last = tracks.masks[n, frames[[0, -1]]]
-    bounds = tracks.runs.starts[first : last + 2] - tracks.runs.starts[first]
-    runs = tracks.runs.runs[tracks.runs.starts[first] : tracks.runs.starts[last + 1]].astype(np.float64)
-    # Frames without a mask before each one with a mask.
-    runs[bounds[:-1]] += np.diff(frames, prepend=-1) * float(pixels) - pixels
-    edges = np.cumsum(runs, out=runs)
-    # After an odd number of runs the last edge is the end of the frame and not of the mask.
-    return np.delete(edges, bounds[1:][np.diff(bounds) % 2 == 1] - 1)
+@compiled
+def _ious(edges, starts, areas, frames, true_edges, true_starts, true_areas, places, height, least, result):  # type: ignore[no-untyped-def]
+    """The IoU of a track with each of M others into `result`, 0 where it is below `least`.
+
+    What two masks share is at most the smaller of them, and at most the columns of the frame they both touch. Counting
+    the pixels ends as soon as even these bounds in the frames to come cannot lift the IoU to `least`.
+    """
+    total = areas.sum()
+    bounds = np.zeros(len(frames), np.int64)
+    for m in range(len(places)):
+        both = total + true_areas[m].sum()
+        most = 0
+        for k in range(len(frames)):
+            bounds[k] = 0
+            other = places[m, frames[k]]
+            if other >= 0:
+                columns = _shared_columns(edges, starts, k, true_edges, true_starts, other, height)
+                bounds[k] = min(areas[k], true_areas[m, frames[k]], max(columns, 0) * height)
+            most += bounds[k]
+        # Whole numbers below 2^53 and rounded division keep the order: no IoU is above its bound.
+        k = 0
+        while k < len(frames) and most > 0 and most / (both - most) >= least:
+            if bounds[k] > 0:
+                other = places[m, frames[k]]
+                most += _shared(edges, starts, k, true_edges, true_starts, other) - bounds[k]
+            k += 1
+        if most > 0 and most / (both - most) >= least:
+            result[m] = most / (both - most)
+
+
+@compiled
+def _shared_columns(a, a_starts, i, b, b_starts, j, height):  # type: ignore[no-untyped-def]
+    """Columns between the first and the last pixel of both mask i and mask j, 0 or less if there are none.
+
+    Too many where a mask has an empty run at its beginning or end.
+    """
+    left, right = 0, np.int64(1) << 62
+    for edges, first, end in ((a, a_starts[i], a_starts[i + 1]), (b, b_starts[j], b_starts[j + 1])):
+        count = (end - first) // 2 * 2
+        if count == 0:
+            return 0
+        left = max(left, edges[first] // height)
+        right = min(right, (edges[first + count - 1] + height - 1) // height)
+    return right - left
+
+
+@compiled
+def _shared(a, a_starts, i, b, b_starts, j):  # type: ignore[no-untyped-def]
+    """Pixels in both mask i of the edges `a` and mask j of the edges `b`."""
+    p, p_end, q, q_end = a_starts[i], a_starts[i + 1] - 1, b_starts[j], b_starts[j + 1] - 1
+    shared = 0
+    while p < p_end and q < q_end:
+        first, last = max(a[p], b[q]), min(a[p + 1], b[q + 1])
+        shared += max(last - first, 0)
+        if a[p + 1] < b[q + 1]:
+            p += 2
+        else:
+            q += 2
+    return shared
 
 
 def track_areas(tracks: Sequence[Masks], length: int) -> np.ndarray:

@@ -6,19 +6,17 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.ground_truth import GroundTruth, check_ground_truth
-from wsvis_core.evaluation.run_lengths import MaskRuns, TrackCounts, decode_runs, plain_counts, track_counts
-from wsvis_core.evaluation.track_iou import Masks, TrueShapes, mean_areas, tracks_of
+from wsvis_core.evaluation.run_lengths import TrackCounts, plain_counts, track_counts
+from wsvis_core.evaluation.track_iou import Masks, TrueShapes, mean_areas
 from wsvis_core.tracking.results import entry_problems, problem_report
 
 _SHAPES_KEPT = 64  # videos and categories: results come video by video, or nearly so
-_BATCH = 16  # entries whose run lengths are decoded together: arrays that stay in cache
 Problem = tuple[int, str]  # number of an entry, and what follows it in the report
 Key = tuple[int, int]  # video id, category id
 
@@ -89,65 +87,37 @@ class ResultChecker:
         """The sound tracks among the entries, and everything wrong with the others; entries count from 1."""
         tracks: list[ResultTrack] = []
         problems: list[Problem] = []
-        for batch in _batches(enumerate(entries, 1)):
-            tracks += self._check_batch(batch, problems)
+        for number, entry in enumerate(entries, 1):
+            track = self._track(entry)
+            if isinstance(track, ResultTrack):
+                tracks.append(track)
+            else:
+                problems += [(number, f"{_name(entry)}: {problem}") for problem in track]
         return tracks, problems
 
-    def _check_batch(self, batch: Sequence[tuple[int, Any]], problems: list[Problem]) -> list[ResultTrack]:
-        """The sound tracks among numbered entries; notes the problems of the others in order."""
-        found: dict[int, list[str]] = {}
-        counts: dict[int, TrackCounts] = {}
-        for number, entry in batch:
-            plain = _plain_counts(entry, self._truth)
-            if plain is None and not (wrong := entry_problems(entry) or _mismatches(entry, self._truth)):
-                plain = track_counts(entry["segmentations"])
-            if plain is None:
-                found[number] = wrong
-            else:
-                counts[number] = plain
-        sound = [(number, entry) for number, entry in batch if number in counts]
-        tracks = self._tracks(sound, counts, found)
-        problems += [(n, f"{_name(entry)}: {problem}") for n, entry in batch for problem in found.get(n, ())]
-        return tracks
+    def _track(self, entry: Any) -> ResultTrack | list[str]:
+        """The track of an entry, or everything wrong with it."""
+        counts = _plain_counts(entry, self._truth)
+        masks = None if counts is None else counts.decode(self._pixels(entry))
+        if masks is None or not masks.is_code:
+            if wrong := entry_problems(entry) or _mismatches(entry, self._truth):
+                return wrong
+            counts = track_counts(entry["segmentations"])
+            masks = counts.decode(self._pixels(entry))
+        if not masks.sound:
+            frames = [counts.frames[i] for i in masks.wrong_totals]
+            return [f"segmentations[{frame}] has run lengths that do not sum to its size" for frame in frames]
+        key = int(entry["video_id"]), int(entry["category_id"])
+        ious = self._shapes(key).ious(masks, counts.frames) if key in self._true_masks else np.zeros(0)
+        return ResultTrack(*key, float(entry["score"]), float(mean_areas(masks.areas[None])[0]), ious)
 
-    def _tracks(
-        self, batch: Sequence[tuple[int, Any]], counts: dict[int, TrackCounts], found: dict[int, list[str]]
-    ) -> list[ResultTrack]:
-        """The tracks of entries in order; notes those with masks whose runs do not fill the frame in `found`."""
-        runs, first = _decode([counts[number] for number, _ in batch])
-        videos = [self._truth.videos[entry["video_id"]] for _, entry in batch]
-        owners = np.repeat(np.arange(len(batch)), np.diff(first))
-        pixels = np.array([video.height * video.width for video in videos], np.int64)
-        for i in runs.wrong(pixels[owners]).tolist():
-            number = batch[owners[i]][0]
-            frame = counts[number].frames[i - first[owners[i]]]
-            problem = f"segmentations[{frame}] has run lengths that do not sum to its size"
-            found.setdefault(number, []).append(problem)
-        groups: dict[Key, list[int]] = {}
-        for k, (number, entry) in enumerate(batch):
-            if number not in found:
-                groups.setdefault((int(entry["video_id"]), int(entry["category_id"])), []).append(k)
-        made: dict[int, ResultTrack] = {}
-        for key, members in groups.items():
-            video = self._truth.videos[key[0]]
-            masks = np.full((len(members), video.length), -1)
-            for row, k in zip(masks, members, strict=True):
-                row[counts[batch[k][0]].frames] = np.arange(first[k], first[k + 1])
-            tracks = tracks_of(runs, masks, video.height, video.width)
-            ious = self._shapes(key).ious(tracks) if key in self._true_masks else np.zeros((len(members), 0))
-            for k, area, row in zip(members, mean_areas(tracks.areas).tolist(), ious, strict=True):
-                made[k] = ResultTrack(*key, float(batch[k][1]["score"]), area, row)
-        return [made[k] for k in sorted(made)]
+    def _pixels(self, entry: dict[str, Any]) -> int:
+        video = self._truth.videos[entry["video_id"]]
+        return video.height * video.width
 
     def _make_shapes(self, key: Key) -> TrueShapes:
         video = self._truth.videos[key[0]]
-        return TrueShapes(self._true_masks[key], video.length, video.height, video.width)
-
-
-def _batches(entries: Iterable[tuple[int, Any]]) -> Iterator[list[tuple[int, Any]]]:
-    entries = iter(entries)
-    while batch := list(islice(entries, _BATCH)):
-        yield batch
+        return TrueShapes(self._true_masks[key], video.length, video.height)
 
 
 def _plain_counts(entry: Any, truth: GroundTruth) -> TrackCounts | None:
@@ -164,13 +134,6 @@ def _plain_counts(entry: Any, truth: GroundTruth) -> TrackCounts | None:
     except (TypeError, KeyError, AttributeError, OverflowError):
         return None
     return plain_counts(masks, video.height, video.width)
-
-
-def _decode(counts: Sequence[TrackCounts]) -> tuple[MaskRuns, np.ndarray]:
-    """The runs of all masks of N entries, and where each entry's begin, (N+1,) int64."""
-    lengths = [length for one in counts for length in one.lengths]
-    first = np.cumsum([0, *(len(one.lengths) for one in counts)])
-    return decode_runs(b"".join(one.text for one in counts), lengths), first
 
 
 def _name(entry: Any) -> str:
