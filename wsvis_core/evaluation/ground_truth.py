@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.run_lengths import decode_rles, plain_counts
+from wsvis_core.evaluation.run_lengths import NO_CODE, plain_counts, track_counts
 from wsvis_core.evaluation.track_iou import Masks
 from wsvis_core.storage.files import read_json
 from wsvis_core.storage.rle import Rle, to_compressed_rle
@@ -31,14 +31,15 @@ class TruthVideo:
 
 @dataclass(frozen=True)
 class TruthTrack:
-    """One annotated object: masks T RLEs or None · areas (T,) as annotated, 0 where absent, or None."""
+    """One annotated object: masks T RLEs or None · areas (T,) float64 in pixels, as annotated where they are given (the
+    official evaluator puts a track in its area range by them), 0 where absent."""
 
     id: int
     video_id: int
     category_id: int
     crowd: bool
     masks: Masks
-    areas: np.ndarray | None = None
+    areas: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,6 @@ def check_ground_truth(ground_truth: Any) -> tuple[GroundTruth, list[str]]:
     categories = {int(c["id"]): str(c.get("name", c["id"])) for c in ground_truth["categories"] if _has_id(c)}
     entries = [a for a in ground_truth["annotations"] if _has_id(a)]
     tracks = [track for a in entries if (track := _track(a, videos, categories, problems)) is not None]
-    problems += _total_problems(tracks)
     return GroundTruth(dict(sorted(videos.items())), dict(sorted(categories.items())), tuple(tracks)), problems
 
 
@@ -163,11 +163,12 @@ def _track(
         problems += found
         return None
     video = videos[entry["video_id"]]
-    compressed, found = _compress(masks, video, name)
-    areas, area_problems = _areas(entry, video.length, name)
+    compressed, areas, found = _compress(masks, video, name)
+    annotated, area_problems = _annotated_areas(entry, video.length, name)
     problems += found + area_problems
     if found or area_problems:
         return None
+    areas = areas if annotated is None else annotated
     crowd = bool(entry.get("iscrowd", 0))
     return TruthTrack(int(entry["id"]), video.id, int(entry["category_id"]), crowd, compressed, areas)
 
@@ -176,12 +177,27 @@ def _known(value: Any, known: Collection[int]) -> bool:
     return _is_count(value) and value in known
 
 
-def _compress(masks: list[Any], video: TruthVideo, name: str) -> tuple[list[Rle | None], list[str]]:
+def _compress(masks: list[Any], video: TruthVideo, name: str) -> tuple[Masks, np.ndarray, list[str]]:
+    """The masks as compressed RLEs, their areas (T,) in pixels, and everything wrong with them, one line each."""
+    none = np.zeros(video.length)
     if len(masks) != video.length:
-        return [], [f"{name}: {len(masks)} segmentations, but video {video.id} has {video.length} frames"]
-    counts = plain_counts(masks, video.height, video.width)
-    if counts and counts.decode(video.height * video.width).is_code:  # the ordinary case, in one pass over all frames
-        return masks, []
+        return [], none, [f"{name}: {len(masks)} segmentations, but video {video.id} has {video.length} frames"]
+    counts, pixels = plain_counts(masks, video.height, video.width), video.height * video.width
+    decoded = None if counts is None else counts.decode(pixels)
+    if decoded is None or decoded.worst == NO_CODE:  # not the ordinary case: mask by mask
+        masks, problems = _compress_each(masks, video, name)
+        if problems:
+            return [], none, problems
+        counts = track_counts(masks)
+        decoded = counts.decode(pixels)
+    areas = none
+    areas[counts.frames] = decoded.areas
+    wrong = [counts.frames[i] for i in decoded.wrong_totals]
+    problem = "has run lengths that do not sum to its size"
+    return masks, areas, [f"{name}: segmentations[{frame}] {problem}" for frame in wrong]
+
+
+def _compress_each(masks: list[Any], video: TruthVideo, name: str) -> tuple[list[Rle | None], list[str]]:
     compressed: list[Rle | None] = []
     problems = []
     for frame, mask in enumerate(masks):
@@ -217,8 +233,8 @@ def _is_polygon(part: Any) -> bool:
     return numbers and len(part) >= 6 and len(part) % 2 == 0
 
 
-def _areas(entry: dict[str, Any], length: int, name: str) -> tuple[np.ndarray | None, list[str]]:
-    """Annotated areas, 0 for null; the official evaluator puts a track in its area range by them."""
+def _annotated_areas(entry: dict[str, Any], length: int, name: str) -> tuple[np.ndarray | None, list[str]]:
+    """The areas an annotation names, 0 for null; None where it has none."""
     given = entry.get("areas")
     if given is None:
         return None, []
@@ -226,12 +242,3 @@ def _areas(entry: dict[str, Any], length: int, name: str) -> tuple[np.ndarray | 
     if not numbers or len(given) != length:
         return None, [f"{name}: areas must be {length} numbers from 0, or null"]
     return np.array([v or 0.0 for v in given], np.float64), []
-
-
-def _total_problems(tracks: list[TruthTrack]) -> list[str]:
-    """One line per mask whose run lengths do not fill its frame."""
-    places = [(track.id, t, m) for track in tracks for t, m in enumerate(track.masks) if m is not None]
-    return [
-        f"annotation {places[i][0]}: segmentations[{places[i][1]}] has run lengths that do not sum to its size"
-        for i in decode_rles([mask for _, _, mask in places]).wrong_totals
-    ]

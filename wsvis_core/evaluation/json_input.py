@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -14,7 +15,7 @@ from wsvis_core.errors import WsvisError
 
 _BLOCK = 1 << 22  # characters read at once
 _PATIENCE = 1 << 26  # an error this many characters back does not come from a text that ends too early
-_MASK_KEYS = frozenset({"size", "counts"})
+_SIZE, _COUNTS = itemgetter("size"), itemgetter("counts")
 _BETWEEN = re.compile(rb'\}[ \t\r\n]*(,)[ \t\r\n]*\{[ \t\r\n]*"(?:video_id|category_id|score|segmentations|id)"')
 _WINDOW = 1 << 18  # bytes searched for a cut at a time
 _SPACE = " \t\r\n"
@@ -102,10 +103,9 @@ def read_part(path: Path, begin: int, end: int) -> list[Any] | None:
 
     None where it is no list of entries, or may have doubled keys: then `read_entries` says what is wrong.
     """
-    text = bytearray(b"[" + bytes(end - begin) + b"]")
     with open(path, "rb") as stream:
         stream.seek(begin)
-        stream.readinto(memoryview(text)[1:-1])
+        text = b"".join((b"[", stream.read(end - begin), b"]"))
     try:
         written = text.decode()
         entries = json.loads(written)
@@ -135,12 +135,11 @@ def _strings(value: Any) -> int:
 def _mask_strings(masks: Any) -> int:
     """The same; lists of masks of the usual form, of which there are many, do not need to be gone into."""
     try:
-        present = [mask for mask in masks if mask is not None]
-        if {*map(frozenset, present)} == {_MASK_KEYS}:
-            sizes = [mask["size"] for mask in present]
-            if sizes.count(sizes[0]) == len(sizes) and {type(mask["counts"]) for mask in present} == {str}:
-                return len(present) * (3 + _strings(sizes[0]))
-    except TypeError:
+        present = list(filter(None, masks))
+        sizes, counts = list(map(_SIZE, present)), list(map(_COUNTS, present))
+        if {*map(len, present)} == {2} and {*map(type, counts)} == {str} and sizes.count(sizes[0]) == len(sizes):
+            return len(present) * (3 + _strings(sizes[0]))
+    except (TypeError, KeyError):
         pass
     return _strings(masks)
 

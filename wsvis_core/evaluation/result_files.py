@@ -14,7 +14,7 @@ from wsvis_core.evaluation.ground_truth import GroundTruth
 from wsvis_core.evaluation.json_input import entry_parts, read_entries, read_part
 from wsvis_core.evaluation.validation import Problem, ResultChecker, ResultTrack, check_results, problem_lines
 
-_PART_BYTES = 1 << 22  # of the file, read at once by a process: bounds the memory
+_PART_BYTES = 1 << 19  # of the file, read at once by a process: what comes of it fits into a cache
 
 
 @dataclass(frozen=True)

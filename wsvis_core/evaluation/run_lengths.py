@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,38 +17,31 @@ from wsvis_core.compiled import compiled
 from wsvis_core.storage.rle import Rle
 
 _MOST_DIGITS = 6  # 30 bits: more than any run of a frame needs, and no sum of runs leaves 64 bits
-_SOUND, _WRONG_TOTAL, _NO_CODE = 0, 1, 2
+_SIZE, _COUNTS = itemgetter("size"), itemgetter("counts")
+SOUND, WRONG_TOTAL, NO_CODE = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class MaskEdges:
     """Where N masks begin and end in turn, in pixels of their frames counted down the columns.
 
-    edges (K,) int64: of mask i, edges[starts[i]:starts[i + 1]], ascending; the mask holds the pixels from its first
+    edges int64: of mask i, edges[starts[i]:starts[i + 1]], ascending; the mask holds the pixels from its first
     to before its second, from its third to before its fourth, …; the last one is the end of the frame ·
-    starts (N+1,) int64 · areas (N,) int64 in pixels · state (N,) uint8: see `sound`, `wrong_totals`, `is_code`.
-    The edges and area of a mask that is not sound mean nothing.
+    starts (N+1,) int64 · areas (N,) int64 in pixels · state (N,) uint8, `worst` the largest of them: SOUND;
+    WRONG_TOTAL, a negative run or runs that do not sum to the frame's pixels; NO_CODE, no sequence of numbers in the
+    right alphabet. The edges and area of a mask that is not sound mean nothing.
     """
 
     edges: np.ndarray
     starts: np.ndarray
     areas: np.ndarray
     state: np.ndarray
-
-    @property
-    def sound(self) -> bool:
-        """Whether all masks are as they should be."""
-        return not self.state.any()
-
-    @property
-    def is_code(self) -> bool:
-        """Whether all are sequences of whole numbers in the right alphabet, at least one each."""
-        return not (self.state == _NO_CODE).any()
+    worst: int
 
     @property
     def wrong_totals(self) -> list[int]:
-        """Positions of the masks with a negative run, or whose runs do not sum to their frame's pixels, ascending."""
-        return np.flatnonzero(self.state == _WRONG_TOTAL).tolist()
+        """Positions of the masks whose runs do not fill their frame, ascending."""
+        return np.flatnonzero(self.state == WRONG_TOTAL).tolist()
 
 
 @dataclass(frozen=True)
@@ -73,13 +67,12 @@ def track_counts(masks: Sequence[Rle | None]) -> TrackCounts:
 def plain_counts(masks: Sequence[Any], height: int, width: int) -> TrackCounts | None:
     """The same of masks that are all None or of height×width with counts that are ASCII text; None of any others."""
     frames = [frame for frame, mask in enumerate(masks) if mask is not None]
+    present = [masks[frame] for frame in frames]
     try:
-        present = [masks[frame] for frame in frames]
-        sizes = [mask["size"] for mask in present]
+        sizes, texts = list(map(_SIZE, present)), list(map(_COUNTS, present))
         if sizes.count([height, width]) != len(sizes):
             return None
-        texts = [mask["counts"] for mask in present]
-        return TrackCounts("".join(texts).encode("ascii"), [len(text) for text in texts], frames)
+        return TrackCounts("".join(texts).encode("ascii"), list(map(len, texts)), frames)
     except (TypeError, KeyError, UnicodeEncodeError):
         return None
 
@@ -102,18 +95,19 @@ def decode_masks(text: bytes, lengths: Sequence[int], pixels: np.ndarray) -> Mas
     count = len(lengths)
     edges = np.empty(len(text), np.int64)  # a number has one character or more
     starts, areas, state = np.zeros(count + 1, np.int64), np.zeros(count, np.int64), np.zeros(count, np.uint8)
-    _decode(np.frombuffer(text, np.uint8), np.array(lengths, np.int64), pixels, edges, starts, areas, state)
-    return MaskEdges(edges[: starts[-1]], starts, areas, state)
+    codes = np.frombuffer(text, np.uint8)
+    worst = _decode(codes, np.array(lengths, np.int64), pixels, edges, starts, areas, state)
+    return MaskEdges(edges, starts, areas, state, worst)
 
 
 @compiled
 def _decode(codes, lengths, pixels, edges, starts, areas, state):  # type: ignore[no-untyped-def]
-    """Fills the arrays of `MaskEdges`.
+    """Fills the arrays of `MaskEdges`; returns the largest state.
 
     A number is 5 bits per character, lowest first; bit 6 says that more follow, bit 5 of the last is the sign. Run k
     is number k, plus run k-2 from k = 3 on.
     """
-    place = 0
+    place, worst = 0, SOUND
     for i in range(len(lengths)):
         end = place + lengths[i]
         first = starts[i]
@@ -145,6 +139,8 @@ def _decode(codes, lengths, pixels, edges, starts, areas, state):  # type: ignor
         starts[i + 1] = first + k
         areas[i] = area
         if not code:
-            state[i] = _NO_CODE
+            state[i] = NO_CODE
         elif not good or edge != pixels[i]:
-            state[i] = _WRONG_TOTAL
+            state[i] = WRONG_TOTAL
+        worst = max(worst, state[i])
+    return worst

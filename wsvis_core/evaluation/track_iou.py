@@ -13,7 +13,6 @@ from wsvis_core.compiled import compiled
 from wsvis_core.evaluation.matching import IOU_THRESHOLDS
 from wsvis_core.evaluation.run_lengths import MaskEdges, decode_rles
 from wsvis_core.storage.rle import Rle
-from wsvis_core.tracking.overlap import rle_areas
 
 Masks = Sequence[Rle | None]
 
@@ -103,15 +102,6 @@ def _shared(a, a_starts, i, b, b_starts, j):  # type: ignore[no-untyped-def]
         else:
             q += 2
     return shared
-
-
-def track_areas(tracks: Sequence[Masks], length: int) -> np.ndarray:
-    """Pixels of every mask, 0 where there is none: N tracks of `length` frames → (N,length) float64."""
-    areas = np.zeros((len(tracks), length))
-    present = [(n, t, mask) for n, track in enumerate(tracks) for t, mask in enumerate(track) if mask is not None]
-    rows, columns = [n for n, _, _ in present], [t for _, t, _ in present]
-    areas[rows, columns] = rle_areas([mask for _, _, mask in present])
-    return areas
 
 
 def mean_areas(areas: np.ndarray) -> np.ndarray:

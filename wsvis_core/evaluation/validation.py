@@ -12,8 +12,8 @@ import numpy as np
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.ground_truth import GroundTruth, check_ground_truth
-from wsvis_core.evaluation.run_lengths import TrackCounts, plain_counts, track_counts
-from wsvis_core.evaluation.track_iou import Masks, TrueShapes, mean_areas
+from wsvis_core.evaluation.run_lengths import NO_CODE, SOUND, TrackCounts, plain_counts, track_counts
+from wsvis_core.evaluation.track_iou import Masks, TrueShapes
 from wsvis_core.tracking.results import entry_problems, problem_report
 
 _SHAPES_KEPT = 64  # videos and categories: results come video by video, or nearly so
@@ -25,8 +25,8 @@ Key = tuple[int, int]  # video id, category id
 class ResultTrack:
     """One track of a result list, as far as the metric needs it: its masks are let go.
 
-    area: mean pixels of its masks · ious: with the M true tracks of its video and category in their order, (M,)
-    float64, 0 where too small for any matching (see `TrueShapes.ious`).
+    area: mean pixels of its masks that are not empty · ious: with the M true tracks of its video and category in their
+    order, (M,) float64, 0 where too small for any matching (see `TrueShapes.ious`).
     """
 
     video_id: int
@@ -99,17 +99,18 @@ class ResultChecker:
         """The track of an entry, or everything wrong with it."""
         counts = _plain_counts(entry, self._truth)
         masks = None if counts is None else counts.decode(self._pixels(entry))
-        if masks is None or not masks.is_code:
+        if masks is None or masks.worst == NO_CODE:
             if wrong := entry_problems(entry) or _mismatches(entry, self._truth):
                 return wrong
             counts = track_counts(entry["segmentations"])
             masks = counts.decode(self._pixels(entry))
-        if not masks.sound:
+        if masks.worst != SOUND:
             frames = [counts.frames[i] for i in masks.wrong_totals]
             return [f"segmentations[{frame}] has run lengths that do not sum to its size" for frame in frames]
         key = int(entry["video_id"]), int(entry["category_id"])
         ious = self._shapes(key).ious(masks, counts.frames) if key in self._true_masks else np.zeros(0)
-        return ResultTrack(*key, float(entry["score"]), float(mean_areas(masks.areas[None])[0]), ious)
+        area = int(masks.areas.sum()) / max(int(np.count_nonzero(masks.areas)), 1)
+        return ResultTrack(*key, float(entry["score"]), area, ious)
 
     def _pixels(self, entry: dict[str, Any]) -> int:
         video = self._truth.videos[entry["video_id"]]

@@ -10,7 +10,7 @@ import numpy as np
 from wsvis_core.evaluation.averages import AREA_RANGES, MAX_DETECTIONS, Tables, averages, category_tables
 from wsvis_core.evaluation.ground_truth import GroundTruth, TruthTrack
 from wsvis_core.evaluation.matching import Matches, match
-from wsvis_core.evaluation.track_iou import mean_areas, track_areas
+from wsvis_core.evaluation.track_iou import mean_areas
 from wsvis_core.evaluation.validation import ResultTrack, checked
 
 CATEGORY_METRICS = ("mAP", "AP50", "AP75", "AR1", "AR10")
@@ -47,12 +47,12 @@ def match_video_results(truth: GroundTruth, results: Sequence[ResultTrack]) -> A
 
 def _match_one(tracks: Sequence[TruthTrack], found: Sequence[ResultTrack], length: int) -> Matches:
     """Matches of one video and category of `length` frames."""
-    annotated = [track_areas([track.masks], length)[0] if track.areas is None else track.areas for track in tracks]
+    areas = np.array([track.areas for track in tracks]).reshape(len(tracks), length)
     return match(
         np.array([result.ious for result in found]).reshape(len(found), len(tracks)),
         np.array([result.score for result in found]),
         crowd=np.array([track.crowd for track in tracks], bool),
-        outside=_outside(mean_areas(np.array(annotated).reshape(len(tracks), length))),
+        outside=_outside(mean_areas(areas)),
         detection_outside=_outside(np.array([result.area for result in found])),
         max_detections=MAX_DETECTIONS[-1],
     )
