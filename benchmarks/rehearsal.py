@@ -1,4 +1,4 @@
-"""A rehearsal of YouTube-VIS 2019 at full size: python -m benchmarks.rehearsal FOLDER (Linux, about 3 GB of disk).
+"""A rehearsal of YouTube-VIS 2019 at full size: python -m benchmarks.rehearsal FOLDER (Linux, about 6 GB of disk).
 
 Generates sets of 720, 1,441 and 2,883 videos in the layout of YouTube-VIS (benchmarks/rehearsal_set.py), dry-runs the
 whole pipeline on the largest, and runs every stage that needs no trained network on all videos of each set, in a
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.rehearsal_set import FLOW_SAMPLE, VIDEOS, length_of, things_of, write_set
+from benchmarks.rehearsal_set import VIDEOS, length_of, things_of, write_set
 from benchmarks.rehearsal_workflow import EDITS, NAME, pretend_done, snakemake
 
 SIZES = {"1/4": VIDEOS // 4, "1/2": VIDEOS // 2, "full": VIDEOS}
@@ -78,9 +78,8 @@ def print_stages(folder: Path, places: dict[str, Path]) -> None:
         peaks = {name: one["peak_mb"] - one["imported_mb"] for name, one in found.items()}
         growth = 1000 * (peaks["full"] - peaks["1/4"]) / (SIZES["full"] - SIZES["1/4"])
         full = found["full"]
-        worked = frames["full"] / (FLOW_SAMPLE if stage == "extract_flow" else 1)
         print(
-            f"| {stage} | {full['seconds']:.0f} ({full['cpu']:.0f}) | {worked / full['cpu']:.0f} | "
+            f"| {stage} | {full['seconds']:.0f} ({full['cpu']:.0f}) | {frames['full'] / full['cpu']:.0f} | "
             f"{', '.join(f'{peak:.0f}' for peak in peaks.values())} | {growth:.1f} |",
             flush=True,
         )

@@ -20,7 +20,6 @@ VIDEOS, STRIDE, DISTINCT = 2883, 5, 64
 HEIGHT, WIDTH = 36, 64
 CATEGORIES = len(YOUTUBE_VIS_2019_NAMES)
 FRAMES = (18, 36)  # least and most per video
-FLOW_SAMPLE = 8  # flow is estimated for every eighth shard; it is the slowest stage without a network
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.rehearsal_set import FLOW_SAMPLE, things_of
+from benchmarks.rehearsal_set import things_of
 from wsvis_core.config import EvaluationSettings, FlowSettings, TrackingSettings
 from wsvis_core.datasets.prepare import prepare_dataset
 from wsvis_core.datasets.sharding import shard_names, shard_videos
 from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.evaluation.infer import score_consistency, score_frames, score_pseudo_labels, score_tracks
-from wsvis_core.flow.infer import ATTRIBUTES, extract_flow
-from wsvis_core.flow.infer import KIND as FLOW_KIND
+from wsvis_core.flow.infer import extract_flow
 from wsvis_core.instances import InstanceSet
 from wsvis_core.storage.instance_shards import KIND, EncodedInstances, to_columns
 from wsvis_core.storage.shards import write_shard
@@ -44,40 +43,20 @@ def draw_split(folder: Path) -> None:
 
 
 def flow(folder: Path) -> None:
-    """Flow of the videos of every eighth shard."""
+    """Flow of all videos."""
     dataset = VideoDataset.load(folder / "dataset")
-    for name in shard_names("val", SHARDS["val"])[::FLOW_SAMPLE]:
+    for name in shard_names("val", SHARDS["val"]):
         videos = shard_videos(dataset, name, SHARDS)
         extract_flow(dataset, videos, folder / "flow" / f"{name}.h5", FlowSettings(), digest_of={})
 
 
 def predict(folder: Path) -> None:
-    """Not a stage: predictions made of the annotation, and no motion as the flow of the other shards.
-
-    Both go through the writer that the real ones go through.
-    """
+    """Not a stage: predictions made of the annotation, through the writer that the real ones go through."""
     dataset = VideoDataset.load(folder / "dataset")
     for name in shard_names("val", SHARDS["val"]):
         videos = shard_videos(dataset, name, SHARDS)
         output = folder / "predictions" / f"{name}.h5"
         write_shard(output, kind=KIND, videos=videos, make_columns=_jittered, settings={})
-        output = folder / "flow" / f"{name}.h5"
-        if not output.exists():
-            write_shard(output, kind=FLOW_KIND, videos=videos, make_columns=_still, settings={}, attributes=ATTRIBUTES)
-
-
-def _still(video: Video) -> dict[str, np.ndarray]:
-    """Flow columns of a video in which nothing moves."""
-    count, size = len(video) - 1, (2, video.height, video.width)
-    return {
-        "next": np.zeros((len(video), *size), np.float16),
-        "next_step": np.ones(len(video), np.int8),
-        "next_gap": np.full(len(video), 5, np.int32),
-        "forward": np.zeros((count, *size), np.float16),
-        "backward": np.zeros((count, *size), np.float16),
-        "pair_valid": np.ones(count, bool),
-        "consistent": np.ones(count, np.float32),
-    }
 
 
 def _jittered(video: Video) -> dict[str, np.ndarray]:
