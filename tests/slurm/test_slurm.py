@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
@@ -39,6 +40,28 @@ def one_gpu_in_turn(jobs) -> None:
     rules = [job.comment.split("_wildcards")[0] for job in claiming]
     assert rules.count("rule_train_flowirn") == 2 and all("gpu" in job.gpus for job in claiming)
     assert all(first.ended <= second.began for first, second in zip(claiming, claiming[1:], strict=False))
+
+
+def test_a_group_of_small_shards_is_one_job(cluster, cluster_project, finished_run):
+    shards = ["train-000", "train-001", "val-000"]
+    targets = tuple(f"results/tiny/flow/dis/shard-{shard}.h5" for shard in shards)
+    project = type(cluster_project)(cluster_project.folder, cluster_project.config, targets)
+    before = {job.number for job in cluster.jobs()}
+    outcome = project.run("--groups", "extract_flow=flow", "--group-components", "flow=3")
+    assert outcome.returncode == 0, outcome.output
+    ours = [job for job in cluster.jobs() if job.number not in before]
+    # Generating the videos and preparing the set are jobs of their own.
+    assert [job.state for job in ours] == ["COMPLETED"] * 3
+    for target in targets:
+        assert columns(project.folder / target) == columns(finished_run.project.folder / target)
+
+
+def columns(path: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()].tobytes()} if hasattr(item, "shape") else {}))
+    assert found
+    return found
 
 
 @pytest.fixture(scope="module")
