@@ -152,7 +152,7 @@ def test_predictions_that_fit_no_frame_are_all_named():
     text = str(caught.value)
     for part in (
         "category 3 of the ground truth is not among the predictions' categories",
-        "video 9, frame 0: the ground truth has no such video",
+        "video 9, frame 0: there is no such video",
         "video 1, frame 2: the video has frames 0..1",
         "video 1, frame 0: masks are (3, 3), frames are (12, 16)",
         "video 1, frame 1: class indices must be 0..0, found 5..5",

@@ -57,7 +57,7 @@ def test_problems_have_the_numbers_of_the_whole_file(score, processes):
     results[10] = RESULT | {"segmentations": [None]}
     expected = (
         "the evaluation input has 3 problems:\n"
-        "  result 4 (video 1, category 2): the ground truth has no such category\n"
+        "  result 4 (video 1, category 2): there is no such category\n"
         "  result 8 (video 1, category 1): segmentations[1] has run lengths that do not sum to its size\n"
         "  result 11 (video 1, category 1): 1 segmentations, but the video has 2 frames"
     )

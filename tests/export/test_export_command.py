@@ -102,8 +102,8 @@ def test_results_of_another_data_set_are_refused_whole(project, capsys):
     message = refused(project, capsys)
     assert f"result file {project.results}, held against data set {project.dataset}, has " in message
     for part in (
-        "result 2 (video 5, category 1): the ground truth has no such video",
-        "result 3 (video 2, category 2): the ground truth has no such category",
+        "result 2 (video 5, category 1): there is no such video",
+        "result 3 (video 2, category 2): there is no such category",
         "result 4 (video 4, category 1): 1 segmentations, but the video has 5 frames",
         "segmentations[0] has size [26, 17], but the video's frames are [21, 30]",
         "result 5 (video 2, category 1): 3 segmentations, but the video has 1 frames",

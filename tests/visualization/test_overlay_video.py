@@ -147,7 +147,7 @@ def test_videos_json_itself_may_be_given(overlay, prepared):
     [
         ([], ["--video", "7", "nix"], "out", "--video 7 nix: no such id or name among 6: 1 ("),
         ([], [], "all.mp4", "is one file, but 6 videos are to be drawn; give a folder"),
-        ([entry(9, [None])], [], "out", "result 1 (video 9, category 1): the ground truth has no such video"),
+        ([entry(9, [None])], [], "out", "result 1 (video 9, category 1): there is no such video"),
         ([entry(1, [None] * 3)], [], "out", "3 segmentations, but the video has 4 frames"),
         ([entry(1, [box(0, 0, size=(50, 80)), None, None, None])], [], "out", "has size [50, 80]"),
         ({}, [], "out", "must be a JSON list"),

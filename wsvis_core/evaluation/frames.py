@@ -92,7 +92,7 @@ def pair_frames(truth: GroundTruth, predictions: Iterable[FramePrediction], cate
 def _problem(truth: GroundTruth, place: tuple[int, int], item: EncodedInstances, categories: int) -> str | None:
     video = truth.videos.get(place[0])
     if video is None:
-        return "the ground truth has no such video"
+        return "there is no such video"
     if not 0 <= place[1] < video.length:
         return f"the video has frames 0..{video.length - 1}"
     if tuple(item.size) != (video.height, video.width):

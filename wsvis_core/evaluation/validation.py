@@ -146,10 +146,10 @@ def _name(entry: Any) -> str:
 def _mismatches(entry: dict[str, Any], truth: GroundTruth) -> list[str]:
     problems = []
     if entry["category_id"] not in truth.categories:
-        problems.append("the ground truth has no such category")
+        problems.append("there is no such category")
     video = truth.videos.get(entry["video_id"])
     if video is None:
-        return [*problems, "the ground truth has no such video"]
+        return [*problems, "there is no such video"]
     masks = entry["segmentations"]
     if len(masks) != video.length:
         problems.append(f"{len(masks)} segmentations, but the video has {video.length} frames")
