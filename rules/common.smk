@@ -118,6 +118,26 @@ def classifier_weights(section):
     return paths
 
 
+def irnet_of(name):
+    """An input function: that file of the job's IRNet, none for a labeller of another kind."""
+
+    def paths(wildcards):
+        return [f"results/{wildcards.dataset}/{wildcards.labeller}/{name}"] * has_irnet(wildcards, wildcards.labeller)
+
+    return paths
+
+
+def has_irnet(wildcards, labeller):
+    """Is the labeller a trained IRNet?"""
+    return CONFIG.section("pseudo_labels", wildcards.dataset, labeller=labeller).kind == "irnet"
+
+
+def records_of_irnets(wildcards):
+    """Training records of the compared labellers that have any."""
+    names = [name for name in compared_labellers(wildcards) if has_irnet(wildcards, name)]
+    return [f"results/{wildcards.dataset}/{name}/training.jsonl" for name in names]
+
+
 def final_round(pattern):
     """An input function: `pattern` for the pipeline's variants and its last round."""
 

@@ -58,7 +58,7 @@ rule train_flowirn:
 rule make_pseudo_labels:
     input:
         dataset=DATASET,
-        weights=f"{RESULTS}/{{labeller}}/weights.pt",
+        weights=irnet_of("weights.pt"),
         cams=CAM_SHARD,
         flow=same_shard_of_flow,
     output:

@@ -64,7 +64,7 @@ rule make_report:
         train_ground_truth=f"{RESULTS}/dataset/ground_truth_train.json",
         train_labels=labels_of_each_labeller,
         cam_records=f"{RESULTS}/cam/training.jsonl",
-        labeller_records=each_labeller(f"{RESULTS}/{{labeller}}/training.jsonl"),
+        labeller_records=records_of_irnets,
         segmenter_records=each_round(f"{ROUND}/training.jsonl"),
         transfers=each_round(f"{ROUND}/transfers.json"),
         tables=report_tables,

@@ -14,7 +14,7 @@ rounds = [f"round {number}" for number in range(pipeline["rounds"] + 1)]
 labels = [Path(path) for path in files.train_labels]
 each = len(labels) // len(labellers)
 records = {"classifier": files.cam_records}
-records |= {f"labeller {name}": path for name, path in zip(labellers, files.labeller_records, strict=True)}
+records |= {f"labeller {Path(path).parent.name}": path for path in files.labeller_records}
 records |= {f"segmenter, {name}": path for name, path in zip(rounds, files.segmenter_records, strict=True)}
 pairs = zip(rounds, files.transfers, files.segmenter_records, strict=True)
 transfers = {name: (Path(found), Path(seen)) for name, found, seen in pairs}

@@ -231,6 +231,7 @@ class FBoundSettings(Section):
 class PseudoLabelSettings(Section):
     """Instance grouping, random walk and decoding (§1.9–1.10)."""
 
+    kind: Literal["irnet"] = Field("irnet", description="the labeller: IRNet, with or without flow")
     radius: float = Field(5, ge=2, description="cells; neighbourhood of the random walk")
     beta: Positive = Field(10.0, description="power of the affinities in the random walk")
     exp_times: int = Field(8, ge=0, le=12, description="2^this random-walk steps")
@@ -240,6 +241,10 @@ class PseudoLabelSettings(Section):
     cluster_threshold: Positive = Field(2.5, description="cells; weak displacement region")
     centroid_iterations: Count = Field(300, description="steps along the displacement field")
     min_area_fraction: Fraction = Field(0.01, description="of the frame; smaller fragments score 0")
+
+    def influences(self) -> dict[str, Any]:
+        # The first kind goes without saying: labels from before there was a choice stay valid.
+        return {key: value for key, value in super().influences().items() if (key, value) != ("kind", "irnet")}
 
 
 class MaskconsistSettings(Section):
@@ -448,7 +453,8 @@ class TrackingSettings(Section):
         return value
 
     def influences(self) -> dict[str, Any]:
-        unused = {"unovost", "iou", "deepsort", "masktrack"} - {self.kind}
+        sections = {name for name in type(self).model_fields if isinstance(getattr(self, name), Section)}
+        unused = sections - {self.kind}
         if self.kind == "iou":
             unused.add("appearance")
         if self.kind == "iou" or self.appearance != "backbone":

@@ -7,7 +7,7 @@ import torch
 
 from wsvis_core.backbones import build_backbone
 from wsvis_core.instances import InstanceSet
-from wsvis_core.segmentation.build import builder_of
+from wsvis_core.segmentation.build import BACKENDS
 
 SIZES = {
     "trainable_stages": 5,
@@ -45,7 +45,7 @@ def backend(request):
 @pytest.fixture
 def build(backend):
     """Builds a segmenter of the backend, as `build_segmenter` does."""
-    return builder_of(backend)
+    return BACKENDS[backend]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,9 +31,15 @@ class FlowEstimator(Protocol):
         """Flow first → second, (2,H',W') float32 in pixels of H'×W', from two (H,W,3) uint8 RGB frames."""
 
 
+# By the names of `flow.estimator` (docs/add_flow.md).
+ESTIMATORS: dict[str, Callable[[FlowSettings], FlowEstimator]] = {
+    "dis": lambda settings: DisFlow(preset=settings.preset, long_side=settings.estimate_long_side),
+}
+
+
 def build_estimator(settings: FlowSettings) -> FlowEstimator:
     """The estimator a config names."""
-    return DisFlow(preset=settings.preset, long_side=settings.estimate_long_side)
+    return ESTIMATORS[settings.estimator](settings)
 
 
 def extract_flow(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
+from typing import Any
 
 from torch import nn
 
-from wsvis_core.backbones import build_backbone, norm_for
+from wsvis_core.backbones import Backbone, build_backbone, norm_for
 from wsvis_core.config import MaskconsistSettings, PredictionSettings
 from wsvis_core.errors import WsvisError
 from wsvis_core.maskconsist.transfer import TransferSettings
@@ -23,7 +24,7 @@ def segmenter_from_settings(
     prediction: PredictionSettings | None = None,
 ) -> nn.Module:
     """A segmenter backend (interface.py). weights: as in `build_backbone`. prediction: test-time thresholds."""
-    build = builder_of(settings.backend)
+    build = BACKENDS[settings.backend]
     norm = norm_for(settings.backbone_weights, "constant_batch")
     backbone = build_backbone(settings.backbone, output_stride=settings.output_stride, weights=weights, norm=norm)
     values = settings.model_dump() | (prediction.model_dump() if prediction is not None else {})
@@ -32,10 +33,8 @@ def segmenter_from_settings(
     return build(backbone, num_classes, **options)
 
 
-def builder_of(backend: str) -> Callable[..., nn.Module]:
-    """The function that builds a backend's segmenter; detectron2 is imported only where it is asked for."""
-    if backend == "torchvision":
-        return build_segmenter
+def _detectron2(backbone: Backbone, num_classes: int, **options: Any) -> nn.Module:
+    """`build_segmenter` with detectron2's parts, which are imported only where they are asked for."""
     # What new torch says about detectron2's code, and no user can change.
     warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
@@ -47,7 +46,12 @@ def builder_of(backend: str) -> Callable[..., nn.Module]:
             "`pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2` "
             "(docs/detectron2.md), or set the backend to 'torchvision' (the default)"
         ) from None
-    return build_detectron2_segmenter
+    return build_detectron2_segmenter(backbone, num_classes, **options)
+
+
+# What builds a segmenter, by the names of `maskconsist.backend`: a trunk, the number of classes, and fields of
+# `SegmenterOptions` (docs/add_segmenter.md).
+BACKENDS: dict[str, Callable[..., nn.Module]] = {"torchvision": build_segmenter, "detectron2": _detectron2}
 
 
 def transfer_from_settings(settings: MaskconsistSettings) -> TransferSettings | None:

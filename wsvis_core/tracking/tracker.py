@@ -18,6 +18,7 @@ from wsvis_core.tracking.unovost import link_unovost
 
 Proposals = Sequence[EncodedInstances]
 Flows = Sequence[np.ndarray | None]
+# By the names of `tracking.kind` (docs/add_tracker.md).
 LINKERS: dict[str, Callable[[Proposals, Flows, TrackingSettings], list[Chain]]] = {
     "unovost": lambda proposals, flows, settings: link_unovost(proposals, flows, settings.unovost),
     "iou": lambda proposals, flows, settings: link_iou(proposals, settings.iou),
