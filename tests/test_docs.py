@@ -38,7 +38,8 @@ def test_every_setting_and_every_option_says_what_it_means() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_relative_links_lead_to_files(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)#\s]+)", text)
     relative = [target for target in targets if not re.match(r"[a-z]+:", target)]
     assert [target for target in relative if not (page.parent / target).exists()] == []
 
