@@ -37,6 +37,13 @@ resource_scopes:
     gpu="local",
 
 
+# The live view on a terminal, and what `wsvis status` reads.
+onstart:
+    from wsvis_core.monitor.watch import watch
+
+    watch(workflow, workflow.logger_manager.logger)
+
+
 localrules:
     all,
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,3 +132,36 @@ def test_a_process_for_each_gpu_that_is_claimed_and_there(tmp_path, monkeypatch,
     assert training_run(task, torch.device("cuda")).processes == used
     said = ["train_cam claims 4 GPUs but sees 2; it uses those it sees"] if claimed > visible else []
     assert caplog.messages == said
+
+
+def test_under_the_live_view_only_warnings_reach_the_screen(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("WSVIS_LIVE", socket.gethostname())
+    with fresh_logging(), job(str(tmp_path / "job.log"), threads=1):
+        logging.getLogger("x").info("by the way")
+        logging.getLogger("x").warning("mind this")
+    shown, written = capsys.readouterr().err, (tmp_path / "job.log").read_text()
+    assert "mind this" in shown and "by the way" not in shown
+    assert "mind this" in written and "by the way" in written
+
+
+def test_the_live_view_of_another_machine_does_not_take_the_screen(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("WSVIS_LIVE", "another")
+    with fresh_logging(), job(str(tmp_path / "job.log"), threads=1):
+        logging.getLogger("x").info("by the way")
+    assert "by the way" in capsys.readouterr().err
+
+
+def test_on_a_full_disk_the_screen_gets_what_the_log_cannot_hold(small_disk, capsys, monkeypatch):
+    monkeypatch.setenv("WSVIS_LIVE", socket.gethostname())
+    with fresh_logging(), job(str(small_disk.folder / "job.log"), threads=1):
+        with small_disk.filled():
+            logging.getLogger("x").info("said " * 2000)
+    assert capsys.readouterr().err.count("said ") >= 2000
+
+
+def test_ctrl_c_ends_a_job_without_a_traceback(tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught, fresh_logging(), job(str(tmp_path / "job.log"), threads=1):
+        raise KeyboardInterrupt
+    written = (tmp_path / "job.log").read_text()
+    assert caught.value.code == 130 and "stopped by Ctrl-C; the same command goes on from here" in written
+    assert "Traceback" not in written + capsys.readouterr().err

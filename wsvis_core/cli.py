@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from wsvis_core.commands import check, evaluate, export, identity, import_videos, overlay, plan
+from wsvis_core.commands import check, evaluate, export, identity, import_videos, overlay, plan, status
 from wsvis_core.errors import WsvisError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of the `wsvis` command: 0 done, 2 wrong input or problems found by `check`."""
+    """Exit code of the `wsvis` command: 0 done, 2 wrong input or problems found by `check`; `status` has more."""
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options)
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command and its subcommands; each sets `run`, a function of the options."""
     parser = argparse.ArgumentParser(prog="wsvis", description="Weakly supervised video instance segmentation.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for module in (import_videos, evaluate, identity, overlay, export, plan, check):
+    for module in (import_videos, evaluate, identity, overlay, export, plan, status, check):
         module.add_command(commands)
     return parser
 

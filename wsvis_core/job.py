@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import sys
 import tempfile
 import time
@@ -16,6 +18,7 @@ import torch
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.locks import job_lock
+from wsvis_core.notes import noted
 from wsvis_core.storage.files import input_stamp
 from wsvis_core.storage.space import full_disk_message, full_disk_reason
 from wsvis_core.training.device import setup_compute
@@ -34,20 +37,24 @@ def job(log_file: str, *, threads: int, resources: Any = None) -> Iterator[torch
     resources: Snakemake's, for a job that uses the GPUs it claims there (`gpu` or `gres`); without them, the CPU.
 
     A WsvisError, or a full disk, is printed as a message, without traceback, and ends the process with exit code 2. A
-    trainer that was stopped by SIGTERM has said so and ends the process with exit code 143.
+    trainer that was stopped by SIGTERM has said so and ends the process with exit code 143; Ctrl-C ends it with 130.
     """
     began = time.monotonic()
     try:
         with job_lock(Path(log_file)):
             _configure_logging(Path(log_file))
             cv2.setNumThreads(threads)
-            yield setup_compute(threads, asked_gpus(resources))
+            with noted(Path(log_file)):
+                yield setup_compute(threads, asked_gpus(resources))
             log.info("done in %.1f s", time.monotonic() - began)
     except WsvisError as error:
         log.error("%s", error)
         sys.exit(2)
     except Stopped:
         raise
+    except KeyboardInterrupt:
+        log.info("stopped by Ctrl-C; the same command goes on from here")
+        sys.exit(130)
     except BaseException as error:
         reason = full_disk_reason(error)
         if reason is not None:
@@ -58,7 +65,11 @@ def job(log_file: str, *, threads: int, resources: Any = None) -> Iterator[torch
 
 
 def _configure_logging(path: Path) -> None:
-    handlers = [_LogFile(path, mode="w"), logging.StreamHandler(sys.stderr)]
+    screen = logging.StreamHandler(sys.stderr)
+    if os.environ.get("WSVIS_LIVE") == socket.gethostname():
+        # The live view of the run has the screen. It shows the end of the log of a job that fails.
+        screen.addFilter(lambda record: record.levelno == logging.WARNING)
+    handlers = [_LogFile(path, mode="w"), screen]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     logging.captureWarnings(True)
 
@@ -81,6 +92,8 @@ class _LogFile(logging.FileHandler):
         error = sys.exception()
         if error is None or full_disk_reason(error) is None:
             super().handleError(record)
+        elif "WSVIS_LIVE" in os.environ:
+            print(self.format(record), file=sys.stderr)
 
 
 def work_settings(settings: dict[str, Any], inputs: Iterable[str]) -> dict[str, Any]:

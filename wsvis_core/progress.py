@@ -1,4 +1,4 @@
-"""Progress with rate and time left: a bar on a terminal, a plain line every 30 s in a log file."""
+"""Progress with rate and time left: a bar on a terminal, a plain line every 30 s in a log file, and a note."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 import time
 
 from tqdm import tqdm
+
+from wsvis_core import notes
 
 SECONDS_BETWEEN_LINES = 30.0
 log = logging.getLogger(__name__)
@@ -20,10 +22,15 @@ class Progress:
         self._done, self._start = start, start
         self._began = self._last_line = time.monotonic()
         self._bar = tqdm(total=total, initial=start, desc=name, unit=unit) if sys.stderr.isatty() else None
+        self._note = notes.current()
+        if self._note is not None:
+            self._note.begin(total, unit, start)
 
     def advance(self, note: str = "") -> None:
         """One step is done; `note` (e.g. the loss) is shown beside it."""
         self._done += 1
+        if self._note is not None and (self._note.due() or self._done == self._total):
+            self._note.write(self._done, self._total, self._start, self._unit, note)
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update()

@@ -1,0 +1,119 @@
+"""The live region of a terminal, on a real pseudo-terminal and on one that is only lines of text."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wsvis_core.monitor.screen import Interrupts, frame_text, is_terminal
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import logging, subprocess, sys, time
+from wsvis_core.monitor.screen import Screen
+print("before")
+count = 0
+def draw(width, height):
+    global count
+    count += 1
+    return [f"frame {count} of {width}x{height}", "second line"]
+screen = Screen(draw, seconds=0.05)
+print("from stdout")
+subprocess.run([sys.executable, "-c", "import sys; print('from a child', file=sys.stderr)"])
+subprocess.run([sys.executable, "-c", "import sys; sys.stderr.write('\\\\r10 %\\\\r100 %\\\\n')"])
+subprocess.run([sys.executable, "-c", "raise KeyboardInterrupt"])
+subprocess.run([sys.executable, "-c", "raise ValueError('a real error')"])
+while count < 3:
+    time.sleep(0.01)
+print("no newline", end="")
+screen.close(["the end"])
+screen.close(["never shown"])
+print("after")
+"""
+
+
+def in_terminal(program: str) -> str:
+    """What a program writes to a pseudo-terminal of 24 lines."""
+    leader, follower = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=environment,
+    )
+    os.close(follower)
+    content = b""
+    while True:
+        try:
+            part = os.read(leader, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        content += part
+    os.close(leader)
+    assert process.wait() == 0, content
+    return content.decode().replace("\r\n", "\n")
+
+
+def test_what_others_write_stays_above_and_the_view_goes(terminal) -> None:
+    written = in_terminal(PROGRAM)
+    assert "frame 1 of 79x23" in written and "frame 3 of 79x23" in written
+    screen = terminal(80)
+    screen.feed(written)
+    rows = [row.rstrip() for row in screen.rows]
+    assert rows[:4] == ["before", "from stdout", "from a child", "100 %"]
+    assert "ValueError: a real error" in rows and not any("KeyboardInterrupt" in row for row in rows)
+    assert rows[-4:] == ["no newline", "the end", "after", ""]
+    assert not any("frame" in row or "second line" in row for row in rows)
+
+
+@pytest.mark.parametrize("columns", [20, 40])
+def test_frames_replace_each_other(terminal, columns: int) -> None:
+    screen = terminal(columns)
+    frames = [["a", "b", "c"], ["d"], [], ["e", "f"]]
+    before = 0
+    for number, lines in enumerate(frames):
+        screen.feed(frame_text(lines, [f"above {number}"], before))
+        assert screen.rows == [*(f"above {i}" for i in range(number + 1)), *(lines or [""])]
+        before = len(lines)
+
+
+def test_lines_that_the_terminal_broke_are_cleared_too(terminal) -> None:
+    screen = terminal(10)
+    screen.feed("x" * 25 + "\nshort")
+    screen.feed(frame_text(["new"], [], rows_before=4))
+    assert screen.rows == ["new"]
+
+
+TRACEBACK = ["Traceback (most recent call last):", '  File "x.py", line 1, in <module>', "    import torch"]
+
+
+def test_tracebacks_of_ctrl_c_are_left_out() -> None:
+    interrupts = Interrupts()
+    assert interrupts.without(["a", *TRACEBACK, "KeyboardInterrupt", "b"]) == ["a", "b"]
+    assert interrupts.without(["a", *TRACEBACK, "ValueError: x", "b"]) == ["a", *TRACEBACK, "ValueError: x", "b"]
+    assert interrupts.without(TRACEBACK[:2]) == []
+    assert interrupts.without([TRACEBACK[2], "KeyboardInterrupt"]) == []
+    assert interrupts.without([*TRACEBACK, *TRACEBACK, "KeyboardInterrupt"]) == TRACEBACK
+    assert interrupts.without(TRACEBACK) == []
+    assert interrupts.without(["  last"], last=True) == [*TRACEBACK, "  last"]
+
+
+def test_only_a_terminal_that_understands_is_drawn_on(monkeypatch) -> None:
+    leader, follower = pty.openpty()
+    with open(follower, "w") as stream, open(leader, "rb"):
+        monkeypatch.setenv("TERM", "xterm")
+        assert is_terminal(stream)
+        monkeypatch.setenv("TERM", "dumb")
+        assert not is_terminal(stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with open(os.devnull, "w") as stream:
+        assert not is_terminal(stream)

@@ -1,0 +1,135 @@
+"""The live view and `wsvis status` on real runs: on a terminal, into a file, with a failure, killed."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import struct
+import termios
+import time
+from collections.abc import Callable
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+
+from wsvis_core.cli import main
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow-run")]
+PREPARED = ("results/tiny/dataset/videos.json",)
+
+
+@pytest.fixture
+def project(tiny_project, make_project):
+    """The tiny data set as far as it is prepared: two jobs of seconds."""
+    return make_project(tiny_project.folder, tiny_project.config, PREPARED)
+
+
+def on_terminal(project, *options: str, act: Callable[[int, str], bool] | None = None) -> tuple[int, str]:
+    """Exit code and output of a run on a terminal of 30 × 100. act(process, output) is called until it gives True."""
+    command, environment = project.command(*options), project.environment() | {"TERM": "xterm", "PYTHONUTF8": "1"}
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execve(command[0], command, environment)
+    ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    written, acted = b"", act is None
+    while True:
+        try:
+            part = os.read(terminal, 1 << 16)
+        except OSError:
+            break
+        if not part:
+            break
+        written += part
+        acted = acted or act(process, written.decode(errors="replace"))
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), written.decode()
+
+
+def lines_of(written: str) -> list[str]:
+    """Lines without colours."""
+    return re.sub(r"\x1b\[\d*[mJA]", "", written.replace("\r\n", "\n")).splitlines()
+
+
+def status(project, capsys) -> tuple[int, str]:
+    code = main(["status", str(project.folder / "results/tiny_vis.json")])
+    return code, capsys.readouterr().out
+
+
+def test_a_terminal_sees_one_live_view(project, capsys) -> None:
+    code, written = on_terminal(project)
+    assert code == 0, written
+    lines = lines_of(written)
+    assert any(re.match(r"wsvis [█░]+  0 of 2 jobs, 0:0\d so far, time left unknown", line) for line in lines)
+    assert any(re.match(r"running  generate_dataset 0/1", line) for line in lines)
+    assert any(re.match(r"to come  prepare_dataset", line) for line in lines)
+    assert lines[-1].startswith("wsvis: all 2 jobs done in 0:") and "\x1b[J" in written
+    assert "Select jobs to execute" not in written and "steps (" not in written
+    code, page = status(project, capsys)
+    assert code == 0
+    assert re.search(r"^generate_dataset  1/1$", page, re.MULTILINE), page
+
+
+def test_a_log_file_gets_plain_lines(project, capsys) -> None:
+    outcome = project.run()
+    assert outcome.returncode == 0, outcome.output
+    assert "2 of 2 steps (100%) done" in outcome.output and "\x1b" not in outcome.output
+    assert status(project, capsys)[0] == 0
+    before = sorted((project.folder / ".snakemake/wsvis").iterdir())
+    assert "Nothing to be done" in project.run().output
+    assert "wsvis" not in project.run("--dry-run").output.partition("Building DAG")[2]
+    assert sorted((project.folder / ".snakemake/wsvis").iterdir()) == before
+
+
+def broken(project) -> None:
+    """The annotations are there and the frames are not."""
+    path = project.folder / "data/tiny/train.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+
+
+def test_a_failure_is_seen_at_once_and_told_from_another_shell(project, capsys) -> None:
+    broken(project)
+    code, written = on_terminal(project)
+    lines = lines_of(written)
+    assert code == 1
+    start = next(i for i, line in enumerate(lines) if line.startswith("prepare_dataset of tiny failed after 0:"))
+    assert lines[start + 1] == "  log: logs/tiny/prepare_dataset.log"
+    assert lines[start + 2].endswith("data set 'tiny': data/tiny/train/JPEGImages not found.")
+    assert lines[-1].startswith("wsvis: prepare_dataset failed; 0 of 1 jobs done in ")
+    code, page = status(project, capsys)
+    assert code == 4 and "  log: logs/tiny/prepare_dataset.log" in page and "JPEGImages not found" in page
+
+
+def test_quiet_is_quiet_and_recorded(project, capsys) -> None:
+    code, written = on_terminal(project, "--quiet", "all")
+    assert code == 0 and "jobs" not in written and "\x1b[J" not in written
+    assert status(project, capsys)[0] == 0
+
+
+def test_ctrl_c_leaves_a_clean_screen(project, capsys) -> None:
+    def interrupt(process: int, written: str) -> bool:
+        if "running  generate_dataset" not in written:
+            return False
+        os.killpg(process, signal.SIGINT)
+        return True
+
+    code, written = on_terminal(project, act=interrupt)
+    assert code == 1 and "Traceback" not in written
+    assert re.match(r"wsvis: stopped; [01] of 2 jobs done in 0:\d\d\. The same command", lines_of(written)[-1]), written
+    code, page = status(project, capsys)
+    assert code == 5 and page.startswith("tiny: stopped ")
+
+
+def test_a_killed_run_is_known_as_such(project, capsys, tmp_path: Path) -> None:
+    process = project.start(tmp_path / "screen")
+    until = time.monotonic() + 60
+    while status(project, capsys)[0] != 3 if (project.folder / ".snakemake/wsvis").exists() else True:
+        assert time.monotonic() < until and process.poll() is None, (tmp_path / "screen").read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    code, page = status(project, capsys)
+    assert code == 5 and page.startswith("tiny: interrupted: Snakemake is process "), page

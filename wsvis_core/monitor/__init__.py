@@ -1,0 +1,1 @@
+"""Where a run stands: what happened is appended to a file, which the live view and `wsvis status` read."""
