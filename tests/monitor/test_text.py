@@ -148,6 +148,12 @@ def test_the_time_left_says_what_it_leaves_out(left: TimeLeft, words: str) -> No
     assert left_text(left) == words
 
 
+def test_the_live_view_has_room_for_its_bar_beside_what_was_never_timed(run_of) -> None:
+    left = TimeLeft(200.0, ("a", "b", "c"))
+    (head, *_) = shown(Scene(run_of(*STARTED), 1032.0, left), 99)
+    assert head.startswith("wsvis █") and head.endswith("0:32 so far, more than 3 min left (3 stages never timed)")
+
+
 def test_times() -> None:
     assert [duration(t) for t in (-1, 0, 59.9, 61, 3725)] == ["0:00", "0:00", "0:59", "1:01", "1:02:05"]
     assert [rough(t) for t in (0, 84, 90, 5399, 5400, 2e5)] == ["10 s", "80 s", "2 min", "90 min", "1.5 h", "2.3 days"]

@@ -95,7 +95,7 @@ def _other_names(project: Path) -> set[str]:
 def _status(project: Path, dataset: str, runs: Sequence[Run], now: float) -> Status:
     own = [run for run in runs if dataset in run.datasets]
     if not own:
-        return Status(dataset, "nothing")
+        return Status(dataset, "done" if _result(project, dataset).exists() else "nothing")
     whole = next((run for run in own if is_alive(run, now)), own[0])
     run = whole.only(dataset)
     if not is_alive(whole, now):
@@ -187,8 +187,12 @@ def _next_step(status: Status) -> list[str]:
     return []
 
 
+def _result(project: Path, dataset: str) -> Path:
+    return project / "results" / f"{dataset}_vis.json"
+
+
 def _what_is_there(dataset: str, project: Path) -> list[str]:
-    result = project / "results" / f"{dataset}_vis.json"
+    result = _result(project, dataset)
     if result.exists():
         return [f"{result} is there; it was made elsewhere, or before runs were recorded"]
     return [f"start one: snakemake --cores all -- results/{dataset}_vis.json results/{dataset}_report.html"]

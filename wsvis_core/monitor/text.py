@@ -67,7 +67,7 @@ def _name(run: Run, job: Job) -> str:
 def _head(scene: Scene, width: int, plain: bool) -> list[str]:
     run = scene.run
     todo, done = len(run.todo), len(run.of(DONE))
-    text = f"{done} of {todo} jobs, {duration(scene.now - run.began)} so far, {left_text(scene.left)}"
+    text = f"{done} of {todo} jobs, {duration(scene.now - run.began)} so far, {left_text(scene.left, names=False)}"
     if width < _LABEL + len(text) + 12:
         return textwrap.wrap(text, width)[:2]
     full, empty = ("#", "-") if plain else ("█", "░")
@@ -145,14 +145,18 @@ def failure_lines(job: Job, tail: Sequence[str], width: int, now: float) -> list
     return [*lines, f"  log: {job.log}", *(f"  | {_cut(line, max(width - 4, 20), False)}" for line in tail)]
 
 
-def left_text(left: TimeLeft) -> str:
-    """The time left, and what it leaves out."""
+def left_text(left: TimeLeft, *, names: bool = True) -> str:
+    """The time left, and what it leaves out: by name, or only how much."""
     if left.seconds is None:
         return "time left unknown"
     if not left.unknown:
         return f"about {rough(left.seconds)} left"
-    names = ", ".join(left.unknown[:2]) + (f" and {len(left.unknown) - 2} more" if len(left.unknown) > 2 else "")
-    return f"more than {rough(left.seconds)} left (never timed here: {names})"
+    count = len(left.unknown)
+    if names:
+        what = f"never timed here: {', '.join(left.unknown[:2])}" + (f" and {count - 2} more" if count > 2 else "")
+    else:
+        what = f"{count} stage{'s' if count > 1 else ''} never timed"
+    return f"more than {rough(left.seconds)} left ({what})"
 
 
 def duration(seconds: float) -> str:
