@@ -485,6 +485,14 @@ class EvaluationSettings(Section):
     confidence: float = Field(0.95, gt=0, lt=1, description="share of the draws that an interval holds")
 
 
+class QualitySettings(Section):
+    """How far a track can be trusted, without ground truth (docs/quality.md)."""
+
+    calibration: str | None = Field(
+        None, description="file of `python -m benchmarks.track_quality`, fitted on other data; none: the built-in one"
+    )
+
+
 class ReportSettings(Section):
     """The report page."""
 
@@ -571,6 +579,7 @@ SECTIONS: dict[str, type[Section]] = {
     "self_training": SelfTrainingSettings,
     "tracking": TrackingSettings,
     "evaluation": EvaluationSettings,
+    "quality": QualitySettings,
     "report": ReportSettings,
     "tables": TablesSettings,
     "pipeline": PipelineSettings,

@@ -23,7 +23,7 @@ MADE_BY = "rule prepare_dataset"
 NOT_EVALUATED = "not_evaluated"
 
 
-def _not_evaluated(ground_truth: Mapping[str, Any], output: Path) -> bool:
+def not_evaluated(ground_truth: Mapping[str, Any], output: Path) -> bool:
     """Whether there is no mask to compare with; the file of metrics then says so, and has no number."""
     if has_masks(ground_truth):
         return False
@@ -38,7 +38,7 @@ def score_frames(
 ) -> None:
     """Frame metrics (§7.1) of predictions on the held-out videos."""
     truth = read_json(ground_truth, made_by=MADE_BY)
-    if _not_evaluated(truth, output):
+    if not_evaluated(truth, output):
         return
     category_ids = [category.id for category in dataset.categories]
     found = frame_predictions(dataset, "val", instances)
@@ -55,7 +55,7 @@ def score_pseudo_labels(
     "rest", all others, which tables report. null where a part has no video.
     """
     truth = read_json(ground_truth, made_by=MADE_BY)
-    if _not_evaluated(truth, output):
+    if not_evaluated(truth, output):
         return
     category_ids = [category.id for category in dataset.categories]
     found = list(frame_predictions(dataset, "train", instances))
@@ -133,7 +133,7 @@ def score_tracks(
     tracks: Path, ground_truth: Path, settings: EvaluationSettings, output: Path, *, processes: int = 1
 ) -> None:
     """VIS metrics (§5.4) of a result file, with intervals and curves; what `wsvis evaluate` computes."""
-    if _not_evaluated(read_json(ground_truth, made_by=MADE_BY), output):
+    if not_evaluated(read_json(ground_truth, made_by=MADE_BY), output):
         return
     bootstrap = Bootstrap(settings.bootstrap_resamples, settings.confidence, settings.bootstrap_seed)
     [scores] = score_result_files(ground_truth, [tracks], bootstrap, truth_made_by=MADE_BY, processes=processes)

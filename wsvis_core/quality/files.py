@@ -1,0 +1,69 @@
+"""quality.json (docs/quality.md has its keys), and the same as a table, worst first."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wsvis_core.errors import WsvisError
+from wsvis_core.storage.files import atomic_path, read_json
+
+FORMAT = 1
+MADE_BY = "rule estimate_quality"
+COLUMNS = (
+    "video",
+    "track",
+    "class",
+    "estimate",
+    "score",
+    "labels",
+    "stability",
+    "agreement",
+    "first_frame",
+    "last_frame",
+    "frames",
+    "weakest_frame",
+    "video_id",
+)
+
+
+def read_quality(path: Path) -> dict[str, Any]:
+    """What a quality.json holds: format, target, calibration, notes, and a list of tracks."""
+    value = read_json(path, made_by=MADE_BY)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise WsvisError(f"{path} is not of format {FORMAT}; delete it and run {MADE_BY} again")
+    return value
+
+
+def worst_first(quality: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Its tracks, least estimate first; equal ones in their order."""
+    return sorted(quality["tracks"], key=lambda track: track["estimate"])
+
+
+def write_table(quality: Path, output: Path) -> None:
+    """The tracks of a quality.json as CSV, worst first: frames count from 0, an empty cell is "not known"."""
+    with atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(row[name]) for name in COLUMNS} for row in worst_first(read_quality(quality)))
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
+def read_estimates(path: Path) -> dict[tuple[int, int], float]:
+    """(video id, track number from 1) → estimate, from a table that `write_table` wrote (rule publish_quality)."""
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return {(int(row["video_id"]), int(row["track"])): float(row["estimate"]) for row in rows}
+    except FileNotFoundError:
+        raise WsvisError(f"{path} does not exist; it is made by rule publish_quality") from None
+    except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
+        raise WsvisError(
+            f"{path} is not a table of qualities: it needs columns video_id, track and estimate with numbers "
+            f"({error}); give the results/<dataset>_quality.csv of the same run"
+        ) from None
