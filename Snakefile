@@ -18,6 +18,7 @@ include: "rules/flowirn.smk"
 include: "rules/segmentation.smk"
 include: "rules/tracking.smk"
 include: "rules/evaluation.smk"
+include: "rules/quality.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
 

@@ -107,6 +107,19 @@ def labels_of_round(wildcards):
     return shards(PREDICTION_SHARD.replace("{round}", str(number - 1)), "train")(wildcards)
 
 
+def predictions_before(wildcards):
+    """Predictions of the round before on held-out videos; none in round 0, which has no such round."""
+    number = int(wildcards.round)
+    before = PREDICTION_SHARD.replace("{round}", str(number - 1))
+    return shards(before, "val")(wildcards) if number > 0 else []
+
+
+def calibration_of_quality(wildcards):
+    """The file that `quality.calibration` names, if it does."""
+    path = CONFIG.section("quality", wildcards.dataset).calibration
+    return [] if path is None else [path]
+
+
 def classifier_weights(section):
     """An input function: the classifier's weights where a stage starts from them (backbone_weights: cam), else none."""
 

@@ -59,6 +59,10 @@ rule make_report:
         predictions=final_round(PREDICTION_SHARD),
         tracks=final_round(f"{ROUND}/{{tracker}}/tracks.json"),
         metrics=final_round(f"{ROUND}/{{tracker}}/metrics.json"),
+        quality=final_round(f"{ROUND}/{{tracker}}/quality.json"),
+        quality_metrics=final_round(f"{ROUND}/{{tracker}}/quality_metrics.json"),
+        # The page names it as the whole list.
+        quality_table="results/{dataset}_quality.csv",
         frame_metrics=each_round(f"{ROUND}/frame_metrics.json"),
         pseudo_label_metrics=each_labeller(f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json"),
         train_ground_truth=f"{RESULTS}/dataset/ground_truth_train.json",

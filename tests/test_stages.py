@@ -22,6 +22,7 @@ VARIANTS = {
     "show_transfers": [{"segmenter": "maskconsist", "round": "0"}, {"segmenter": "maskconsist", "round": "1"}],
     "predict_masks": [{"segmenter": "maskconsist"}],
     "track_instances": [{"tracker": "unovost"}],
+    "estimate_quality": [{"tracker": "unovost", "round": "1"}],
 }
 
 
@@ -81,6 +82,7 @@ def changed(path: str, value: object) -> set[str]:
         ("evaluation.instance_count_thresholds", [0.3], {"evaluate_pseudo_labels", "evaluate_frames"}),
         ("evaluation.consistency_thresholds", [0.3], {"evaluate_consistency"}),
         ("evaluation.bootstrap_resamples", 10, {"evaluate_video"}),
+        ("quality.calibration", "own.json", {"estimate_quality unovost 1"}),
         ("report.videos", 2, {"make_report"}),
         ("report.transfers", 2, {"show_transfers maskconsist 0", "show_transfers maskconsist 1"}),
         ("pipeline.rounds", 0, set()),

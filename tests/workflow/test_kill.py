@@ -66,7 +66,10 @@ STAGES = {
     "show_transfers": Stage(f"show_transfers/{ROUND_1}.log", f"{ROUND_1}/transfers.json"),
     "make_table": Stage("make_table/table5.log", "tables/table5.csv"),
     "evaluate_video": Stage(f"evaluate_video/{ROUND_1}/unovost.log", f"{ROUND_1}/unovost/metrics.json"),
+    "estimate_quality": Stage(f"estimate_quality/{ROUND_1}/unovost.log", f"{ROUND_1}/unovost/quality.json"),
+    "evaluate_quality": Stage(f"evaluate_quality/{ROUND_1}/unovost.log", f"{ROUND_1}/unovost/quality_metrics.json"),
     "publish_tracks": Stage("publish_tracks.log", "../tiny_vis.json"),
+    "publish_quality": Stage("publish_quality.log", "../tiny_quality.csv"),
     "make_report": Stage("make_report.log", "../tiny_report.html"),
 }
 

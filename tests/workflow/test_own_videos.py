@@ -14,6 +14,7 @@ import yaml
 
 from wsvis_core.cli import main
 from wsvis_core.datasets import SyntheticSettings, VideoDataset, prepare_dataset, write_dataset
+from wsvis_core.quality.files import read_estimates
 from wsvis_core.tracking.results import read_results
 from wsvis_core.visualization.mp4 import write_mp4
 
@@ -76,11 +77,15 @@ def test_videos_and_a_csv_give_tracks_and_a_report_without_scores(
         *made.rglob("frame_metrics.json"),
         *made.rglob("unovost/metrics.json"),
         *made.rglob("pseudo_label_*.json"),
+        *made.rglob("quality_metrics.json"),
     ]
-    assert len(metrics) == 3
+    assert len(metrics) == 4
     assert {path.name: list(json.loads(path.read_text())) for path in metrics} == {
         path.name: ["not_evaluated"] for path in metrics
     }
+    # How far a track can be trusted needs none either.
+    estimates = read_estimates(folder / "results/mine_quality.csv")
+    assert len(estimates) == len(read_results(folder / TARGETS[0])) and all(0 <= p <= 1 for p in estimates.values())
     # Whether neighbouring masks agree needs no ground truth.
     [row] = csv.DictReader((folder / TARGETS[2]).read_text().splitlines())
     assert row["TC_mean"] and "AP50_mean" not in row

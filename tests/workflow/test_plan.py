@@ -28,4 +28,5 @@ def test_a_plan_shows_what_is_done_and_what_an_edit_reruns(
     assert counts == finished_run.outcome.jobs and not any(job.todo for job in jobs)
     edited = planned_jobs("tiny", project.targets, [*files, tmp_path / "edit.yaml"], snakefile=snakefile)
     again = {job.work.stage for job in edited if job.todo}
-    assert again == {"track_instances", "evaluate_video", "publish_tracks", "make_report"}
+    quality = {"estimate_quality", "evaluate_quality", "publish_quality"}
+    assert again == {"track_instances", "evaluate_video", "publish_tracks", "make_report"} | quality

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow-run")]
-TRACKING = {"track_instances": 1, "evaluate_video": 1, "publish_tracks": 1, "make_report": 1}
+QUALITY = {"estimate_quality": 1, "evaluate_quality": 1, "publish_quality": 1}
+TRACKING = {"track_instances": 1, "evaluate_video": 1, "publish_tracks": 1, **QUALITY, "make_report": 1}
 MASKS = {"predict_masks": 4, "evaluate_frames": 2, "evaluate_consistency": 2}
 # With Table 5, and Table 4 where labels change as well.
 SEGMENTATION = {"train_maskconsist": 2, **MASKS, "show_transfers": 2, "make_table": 2, **TRACKING}
@@ -102,9 +103,10 @@ def test_rerun_after_a_tracking_edit_makes_tracks_anew_and_touches_nothing_else(
     assert after.keys() == before.keys()
     unovost = "tiny/flowirn/maskconsist/round-1/unovost"
     rewritten = {name for name in after if after[name] != before[name]}
-    assert {"tiny_vis.json", "tiny_report.html"} <= rewritten
+    assert {"tiny_vis.json", "tiny_report.html", "tiny_quality.csv"} <= rewritten
     stages = {name for name in rewritten if name.startswith("tiny/")}
-    assert stages == {f"{unovost}/tracks.json", f"{unovost}/metrics.json"}
+    made = ("tracks.json", "metrics.json", "quality.json", "quality_metrics.json")
+    assert stages == {f"{unovost}/{name}" for name in made}
     assert "Nothing to be done" in project.run("--dry-run", edit=edit).output
 
 

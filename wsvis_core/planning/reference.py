@@ -36,7 +36,10 @@ REFERENCE = {
     "evaluate_consistency": Reference(0.544, 45.4),
     "track_instances": Reference(0.622, 5.35e04),
     "evaluate_video": Reference(0, 3.22e03),
+    "estimate_quality": Reference(0.035, 300),
+    "evaluate_quality": Reference(0, 5),
     "publish_tracks": Reference(0, 5.35e04),
+    "publish_quality": Reference(0, 80),
     "make_table": Reference(1.03, job_bytes=1.78e04),
     "make_report": Reference(6.03, job_bytes=2.23e06),
 }

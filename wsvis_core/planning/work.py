@@ -26,7 +26,10 @@ UNITS = {
     "evaluate_consistency": "frames",
     "track_instances": "frames",
     "evaluate_video": "frames",
+    "estimate_quality": "frames",
+    "evaluate_quality": "frames",
     "publish_tracks": "frames",
+    "publish_quality": "frames",
     "make_table": "tables",
     "make_report": "pages",
 }
