@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from wsvis_core.errors import WsvisError
+
 FORMATS = {
     "ytvis": "results.json and results.zip for the YouTube-VIS server",
     "coco": "instances.json and results.json with one image per frame",
@@ -43,6 +45,15 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "results",
     )
     command.add_argument("--min-score", type=float, metavar="S", help="leave weaker tracks out")
+    command.add_argument(
+        "--quality",
+        type=Path,
+        metavar="Q.csv",
+        help="results/NAME_quality.csv of the same run: how far each track can be trusted, for COCO and CVAT files",
+    )
+    command.add_argument(
+        "--min-quality", type=float, metavar="P", help="with --quality: leave out tracks that are less likely right"
+    )
     command.set_defaults(run=run)
 
 
@@ -62,7 +73,16 @@ def run(options: argparse.Namespace) -> int:
         "mots-txt": write_mots_text,
         "cvat": write_cvat,
     }
-    source = load_source(options.results, options.dataset, videos=options.video, min_score=options.min_score)
+    if options.min_quality is not None and options.quality is None:
+        raise WsvisError("--min-quality needs the table to look in: add --quality results/NAME_quality.csv")
+    source = load_source(
+        options.results,
+        options.dataset,
+        videos=options.video,
+        min_score=options.min_score,
+        quality=options.quality,
+        min_quality=options.min_quality,
+    )
     with whole_folder(options.output) as folder:
         written = writers[options.format](source, folder)
     left_out = f"; {source.left_out} tracks without a mask left out" if source.left_out else ""

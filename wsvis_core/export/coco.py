@@ -19,7 +19,8 @@ def write_coco(source: ExportSource, folder: Path) -> str:
     """Write instances.json and results.json, video by video; says what was written.
 
     instances.json: videos, images (every frame of the chosen videos, with video_id and frame_id from 0), categories,
-    annotations (compressed RLE, area, bbox [x, y, w, h], iscrowd 0, the track's score, track_id). results.json: a list
+    annotations (compressed RLE, area, bbox [x, y, w, h], iscrowd 0, the track's score and, where known, quality,
+    track_id). results.json: a list
     of {image_id, category_id, segmentation, bbox, score, track_id} for `COCO.loadRes`. Ids begin at 1; a frame's score
     is its track's: result files have no other.
     """
@@ -71,6 +72,7 @@ def annotation_rows(video: ExportVideo, track: ExportTrack, track_id: int) -> li
             "score": track.score,
             "track_id": track_id,
         }
+        | ({} if track.quality is None else {"quality": track.quality})
         for t, mask, area, box in zip(track.present, masks, areas, boxes, strict=True)
     ]
 

@@ -7,6 +7,7 @@ fills to the same pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import XMLGenerator
 
@@ -19,15 +20,18 @@ def write_cvat(source: ExportSource, folder: Path) -> str:
     """Write <video>.xml for every chosen video, to upload to a task with that video's frames; says what was written.
 
     Frame t is frame t of the task. Every mask is a key frame, so nothing is interpolated; where a track pauses or ends,
-    its last polygon is repeated once with outside="1", as CVAT itself writes. Attribute `score`: the track's.
+    its last polygon is repeated once with outside="1", as CVAT itself writes. Attributes `score` and, where known,
+    `quality`: the track's.
     """
+    known = any(track.quality is not None for tracks in source.tracks.values() for track in tracks)
+    attributes = ("score", "quality") if known else ("score",)
     tracks = 0
     for video in source.videos:
         with open(folder / f"{video.folder}.xml", "w", encoding="utf-8") as stream:
             xml = _Xml(stream)
             xml.open("annotations")
             xml.leaf("version", "1.1")
-            _write_meta(xml, video, source.categories)
+            _write_meta(xml, video, source.categories, attributes)
             for number, track in enumerate(source.tracks[video.id]):
                 _write_track(xml, number, track, source.categories[track.category_id])
                 tracks += 1
@@ -60,7 +64,7 @@ class _Xml:
         self._out.characters("\n")
 
 
-def _write_meta(xml: _Xml, video: ExportVideo, categories: dict[int, str]) -> None:
+def _write_meta(xml: _Xml, video: ExportVideo, categories: dict[int, str], attributes: Sequence[str]) -> None:
     xml.open("meta")
     xml.open("task")
     xml.leaf("name", video.folder)
@@ -75,12 +79,13 @@ def _write_meta(xml: _Xml, video: ExportVideo, categories: dict[int, str]) -> No
         xml.leaf("name", name)
         xml.leaf("type", "polygon")
         xml.open("attributes")
-        xml.open("attribute")
-        for key, value in {"name": "score", "mutable": "False", "input_type": "text"}.items():
-            xml.leaf(key, value)
-        xml.leaf("default_value")
-        xml.leaf("values")
-        xml.close("attribute")
+        for attribute in attributes:
+            xml.open("attribute")
+            for key, value in {"name": attribute, "mutable": "False", "input_type": "text"}.items():
+                xml.leaf(key, value)
+            xml.leaf("default_value")
+            xml.leaf("values")
+            xml.close("attribute")
         xml.close("attributes")
         xml.close("label")
     xml.close("labels")
@@ -98,13 +103,15 @@ def _write_track(xml: _Xml, number: int, track: ExportTrack, label: str) -> None
     for t, mask in enumerate(track.masks):
         if mask is not None:
             points = ";".join(f"{x},{y}" for x, y in mask_to_polygon(decode_mask(mask)))
-            _write_polygon(xml, t, points, track.score, outside=False)
+            _write_polygon(xml, t, points, track, outside=False)
         elif t and track.masks[t - 1] is not None:
-            _write_polygon(xml, t, points, track.score, outside=True)
+            _write_polygon(xml, t, points, track, outside=True)
     xml.close("track")
 
 
-def _write_polygon(xml: _Xml, frame: int, points: str, score: float, *, outside: bool) -> None:
+def _write_polygon(xml: _Xml, frame: int, points: str, track: ExportTrack, *, outside: bool) -> None:
     xml.open("polygon", frame=frame, outside=int(outside), occluded=0, keyframe=1, points=points, z_order=0)
-    xml.leaf("attribute", repr(score), name="score")
+    xml.leaf("attribute", repr(track.score), name="score")
+    if track.quality is not None:
+        xml.leaf("attribute", repr(track.quality), name="quality")
     xml.close("polygon")

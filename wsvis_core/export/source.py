@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from wsvis_core.datasets.video import VideoDataset
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.ground_truth import GroundTruth, TruthVideo, check_ground_truth
 from wsvis_core.evaluation.validation import result_problems
+from wsvis_core.quality.files import read_estimates
 from wsvis_core.storage.files import read_json
 from wsvis_core.storage.rle import Rle
 from wsvis_core.tracking.overlap import rle_areas
@@ -40,12 +42,16 @@ class ExportVideo:
 
 @dataclass(frozen=True)
 class ExportTrack:
-    """A track: number from 1 within its video, T masks or None; at least one mask, and none of them empty."""
+    """A track: number from 1 within its video, T masks or None; at least one mask, and none of them empty.
+
+    quality: estimated probability that it is right (docs/quality.md), None where no table of them was given.
+    """
 
     number: int
     category_id: int
     score: float
     masks: tuple[Rle | None, ...]
+    quality: float | None = None
 
     @property
     def present(self) -> tuple[int, ...]:
@@ -57,7 +63,7 @@ class ExportTrack:
 class ExportSource:
     """Categories {id: name} by id, the chosen videos by id, and their tracks by video id in the file's order.
 
-    left_out: entries of the chosen videos with score enough, but without a mask.
+    left_out: entries of the chosen videos with score and quality enough, but without a mask.
     """
 
     categories: dict[int, str]
@@ -67,14 +73,21 @@ class ExportSource:
 
 
 def load_source(
-    results: Path, dataset: Path, *, videos: Sequence[str] | None = None, min_score: float | None = None
+    results: Path,
+    dataset: Path,
+    *,
+    videos: Sequence[str] | None = None,
+    min_score: float | None = None,
+    quality: Path | None = None,
+    min_quality: float | None = None,
 ) -> ExportSource:
-    """The tracks of a result file with score ≥ min_score, and the videos they belong to.
+    """The tracks of a result file with score ≥ min_score and quality ≥ min_quality, and the videos they belong to.
 
     dataset: the folder (or its videos.json) that prepare_dataset wrote, or a YouTube-VIS annotation file, of which the
     annotations are not read · videos: ids or names; by default all of an annotation file, the held-out ones and all
-    with results of a prepared data set. A mask without a pixel is an absence, a track without masks is left out. Raises
-    WsvisError with everything that is wrong in the data set, or does not fit in the results.
+    with results of a prepared data set · quality: the table of rule publish_quality for this result file. A mask
+    without a pixel is an absence, a track without masks is left out. Raises WsvisError with everything that is wrong in
+    the data set, or does not fit in the results or the table.
     """
     categories, known, held_out = read_dataset(dataset)
     entries = load_result_file(results)
@@ -84,10 +97,29 @@ def load_source(
         raise WsvisError(problem_report(f"result file {results}, held against data set {dataset},", problems))
     wanted = held_out | {entry["video_id"] for entry in entries} if videos is None else _ids(videos, known, dataset)
     chosen = tuple(video for video in known if video.id in wanted)
+    if quality is not None:
+        entries = _with_quality(entries, quality)
     kept = [entry for entry in entries if min_score is None or entry["score"] >= min_score]
+    kept = [entry for entry in kept if min_quality is None or entry["quality"] >= min_quality]
     tracks = {video.id: _tracks(video.id, kept) for video in chosen}
     asked = sum(entry["video_id"] in tracks for entry in kept)
     return ExportSource(categories, chosen, tracks, asked - sum(map(len, tracks.values())))
+
+
+def _with_quality(entries: Sequence[Result], table: Path) -> list[Result]:
+    """The entries, each with its `quality` from a table; tracks count from 1 within their video."""
+    estimates, numbers = read_estimates(table), Counter[int]()
+    found, unknown = [], []
+    for entry in entries:
+        numbers[entry["video_id"]] += 1
+        key = (entry["video_id"], numbers[entry["video_id"]])
+        if key in estimates:
+            found.append(entry | {"quality": estimates[key]})
+        else:
+            unknown.append(f"no row for track {key[1]} of video {key[0]}")
+    if unknown:
+        raise WsvisError(problem_report(f"table {table}, which must be of the same run as the result file,", unknown))
+    return found
 
 
 def read_dataset(path: Path) -> tuple[dict[int, str], tuple[ExportVideo, ...], set[int]]:
@@ -154,7 +186,8 @@ def _tracks(video_id: int, entries: Sequence[Result]) -> tuple[ExportTrack, ...]
         if entry["video_id"] == video_id:
             masks = _without_empty(entry["segmentations"])
             if any(mask is not None for mask in masks):
-                tracks.append(ExportTrack(len(tracks) + 1, int(entry["category_id"]), float(entry["score"]), masks))
+                category, score = int(entry["category_id"]), float(entry["score"])
+                tracks.append(ExportTrack(len(tracks) + 1, category, score, masks, entry.get("quality")))
     return tuple(tracks)
 
 
