@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -42,6 +43,42 @@ def test_relative_links_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", text)
     relative = [target for target in targets if not re.match(r"[a-z]+:", target)]
     assert [target for target in relative if not (page.parent / target).exists()] == []
+
+
+def definitions(path: Path) -> dict[str, str]:
+    """Docstrings of a module's functions and classes, by name; for methods, that of the last with the name."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {node.name: ast.get_docstring(node) or "" for node in nodes if isinstance(node, kinds)}
+
+
+def test_functions_of_the_method_exist_and_name_their_equation() -> None:
+    """The tables of "Equations and functions"."""
+    text = (ROOT / "docs/method.md").read_text()
+    table = text[text.index("## Equations and functions") : text.index("## 0. Conventions")]
+    rows = re.findall(r"^\| ((?:Eq\.|Alg\.|§)[^|]*?) \|.*\| ([^|]+) \|$", table, re.MULTILINE)
+    wrong = []
+    for label, cell in rows:
+        for file, name in re.findall(r"`([\w/]+\.py):(\w+)`", cell):
+            docstring = definitions(ROOT / "wsvis_core" / file).get(name)
+            if docstring is None or not re.search(rf"{re.escape(label)}(?!\d|\.\d)", docstring):
+                wrong.append(f"{label}: {file}:{name}: {'no such function' if docstring is None else docstring}")
+    assert wrong == []
+    assert {label for label, _ in rows} >= {"Eq. 1", "Eq. 2", "Eq. 3", "Alg. 1"} and len(rows) >= 15
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_code_that_pages_name_is_there(page: Path) -> None:
+    """`room/file.py` and `room/file.py:function`, seen from the package or from the root."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    wrong = []
+    for file, name in re.findall(r"`([\w/]+\.py)(?::(\w+))?`", text):
+        found = [root / file for root in (ROOT / "wsvis_core", ROOT, page.parent) if (root / file).exists()]
+        # Pages that add a part name the file that they make.
+        made = f'title="wsvis_core/{file.removeprefix("wsvis_core/")}"' in page.read_text()
+        if not made and (not found or (name and name not in definitions(found[0]))):
+            wrong.append(f"{file}:{name}")
+    assert wrong == []
 
 
 def test_readme_names_every_rule_and_is_short() -> None:

@@ -8,7 +8,7 @@ from wsvis_core.flow.warp import backward_warp
 
 
 def occluded(flow_ab: Tensor, flow_ba: Tensor, *, alpha1: float = 0.01, alpha2: float = 0.5) -> Tensor:
-    """Pixels of frame a without a counterpart in frame b.
+    """Pixels of frame a without a counterpart in frame b (§4.3).
 
     ‖F_ab + W(F_ba;F_ab)‖² > α1·(‖F_ab‖² + ‖W(F_ba;F_ab)‖²) + α2, the constants of DDFlow and ARFlow.
     flow_ab (...,2,H,W) and flow_ba (...,2,H,W), pixels → (...,H,W) bool on frame a's grid.

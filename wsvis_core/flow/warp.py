@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def backward_warp(values: Tensor, flow: Tensor) -> Tensor:
-    """values at p + flow(p): bilinear, zero outside the frame; a pixel centre has integer coordinates.
+    """values at p + flow(p) (§0): bilinear, zero outside the frame; a pixel centre has integer coordinates.
 
     values (...,C,H,W) float, flow (...,2,H,W) float in pixels → (...,C,H,W) float. Differentiable in both.
     """

@@ -108,7 +108,7 @@ def label_energy(labels: Tensor, num_labels: int, gt_prob: float, dtype: torch.d
 
 
 def mean_field(energy: Tensor, kernels: PairwiseKernels, *, iterations: int = 10) -> Tensor:
-    """Beliefs Q (B, *, L, H, W), summing to 1 over labels, after `iterations` of `Q <- softmax(-U + message(Q))`.
+    """Beliefs Q (B, *, L, H, W), summing to 1 over labels: `iterations` times `Q <- softmax(-U + message(Q))` (§1.4).
 
     energy U (B, *, L, H, W). Starts at `softmax(-U)`. Potts model: equal labels attract, different ones are
     indifferent.

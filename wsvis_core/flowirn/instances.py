@@ -114,7 +114,7 @@ def track_centroids(displacement: Tensor, *, iterations: int = 300) -> Tensor:
 
 
 def cluster_cells(displacement: Tensor, centroids: Tensor, *, threshold: float = 2.5) -> Tensor:
-    """A cluster id 0 .. N-1 for every cell: int64 (h, w).
+    """A cluster id 0 .. N-1 for every cell (§1.10): int64 (h, w).
 
     displacement (2, h, w), centroids int64 (2, h, w). Cells that hardly move, `|D| < threshold` cells, form weak
     regions; each 4-connected one is a cluster, and a cell belongs to the cluster its centroid lies in. Cells whose

@@ -22,7 +22,7 @@ def label_map(
     bg_threshold: float = 0.05,
     refine: Refine | None = None,
 ) -> Tensor:
-    """The label of every pixel: uint8 (H, W), 0 background, class id + 1, or 255 where the CAMs are undecided.
+    """The label of every pixel (§1.4): uint8 (H, W), 0 background, class id + 1, or 255 where the CAMs are undecided.
 
     cam (K, H, W) in 0..1, the high-resolution CAMs of the K classes `class_ids` (K,), ids 0 .. 253, of the frame's
     label. A pixel is foreground (background) when its strongest CAM is above `fg_threshold` (not above `bg_threshold`).

@@ -71,7 +71,7 @@ def pair_affinity(boundary: Tensor, radius: float) -> Tensor:
 
 
 def affinity_losses(affinity: Tensor, pairs: PairSets) -> tuple[Tensor, Tensor]:
-    """`(L_aff+, L_aff-)`, two scalars: same-label pairs pull alpha to 1, different ones to 0.
+    """`(L_aff+, L_aff-)`, two scalars (§1.7): same-label pairs pull alpha to 1, different ones to 0.
 
     Means over the pairs of the whole batch; background and foreground pairs weigh one half each in `L_aff+`.
     """
@@ -116,7 +116,7 @@ def _by_direction(affinity: Tensor, pairs: PairSets) -> Iterator[tuple[Tensor, T
 
 
 def displacement_losses(displacement: Tensor, pairs: PairSets, *, radius: float) -> tuple[Tensor, Tensor]:
-    """`(L_dp_fg, L_dp_bg)`, two scalars.
+    """`(L_dp_fg, L_dp_bg)`, two scalars (§1.7).
 
     displacement (B, 2, h, w), order (y, x), in cells. Foreground pairs shall point to one centroid,
     `p_i + D_i = p_j + D_j`, background pairs shall have equal displacement; L1, mean over pairs and coordinates.
@@ -155,7 +155,7 @@ def irn_losses(
 
 
 def irn_total(losses: dict[str, Tensor]) -> Tensor:
-    """`L_IRN = (L_aff+ + L_aff-) / 2 + (L_dp_fg + L_dp_bg) / 2` from the dict of `irn_losses`."""
+    """`L_IRN = (L_aff+ + L_aff-) / 2 + (L_dp_fg + L_dp_bg) / 2` from the dict of `irn_losses` (§1.7)."""
     return 0.5 * (
         losses["affinity_positive"]
         + losses["affinity_negative"]

@@ -22,7 +22,7 @@ def iom_suppress(
     class_aware: bool = True,
     rank: Tensor | None = None,
 ) -> Tensor:
-    """Indices of the masks kept by greedy suppression on `|A∩B| / min(|A|,|B|)`, ascending.
+    """Indices of the masks kept by greedy suppression on `|A∩B| / min(|A|,|B|)`, ascending (§3.5).
 
     masks (N,H,W) bool, classes (N,) int64 → (K,) int64. Larger masks come first (equal areas: lower index first);
     `rank` (N,) int, when given, comes before area, lower first. A mask stays when its IoM with every mask kept so
@@ -51,7 +51,7 @@ def combine_labels(
     class_aware: bool = True,
     priority: LabelPriority = "area",
 ) -> tuple[InstanceSet, Tensor]:
-    """Targets of one frame and where each comes from.
+    """Targets of one frame and where each comes from (§3.5).
 
     labels G, transferred Q instances of the same frame → (T instances, (T,) int64: index into G followed by Q,
     ascending), T ≤ G + Q, all with at least one pixel and tight boxes. priority "area" (the paper): the larger

@@ -25,7 +25,7 @@ def drop_empty_masks(instances: InstanceSet) -> InstanceSet:
 
 
 def expand_predictions(predictions: InstanceSet, labels: InstanceSet, *, min_box_iou: float = 0.5) -> InstanceSet:
-    """P_exp of one frame: the predictions with a pixel, then one union per label that two or more of them fit.
+    """P_exp of one frame (§3.2): the predictions with a pixel, then one union per label that two or more of them fit.
 
     A weak detector breaks an object into parts that each overlap its label; their union is the candidate that
     covers it. predictions N, labels G instances of the same H×W frame → N' + U instances, U ≤ G, without

@@ -19,7 +19,7 @@ def self_training_labels(
     iom_threshold: float = 0.5,
     hard: bool = True,
 ) -> InstanceSet:
-    """The predictions of one frame that become its stage-1 labels in the next round.
+    """The predictions of one frame that become its stage-1 labels in the next round (§3.11).
 
     predictions N instances; frame_classes (C,) bool: the frame's class label. Kept: detections of a labelled
     class with score ≥ score_threshold; for a labelled class without one, its best detection if ≥ fallback_min;

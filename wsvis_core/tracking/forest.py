@@ -92,7 +92,7 @@ def path_score(
     appearance_weight: float = 0.1,
     cover_measure: CoverMeasure = "published",
 ) -> float:
-    """`cover_weight`·(share of the video covered) + `appearance_weight`·(best similarity of a pair in the path).
+    """`cover_weight`·(share of the video covered) + `appearance_weight`·(best similarity of a pair in the path) (§5.1).
 
     normalised (N,N) distances in 0..1. `cover_measure="published"` counts end − start per tracklet, so a tracklet
     of one frame adds nothing; `"frames"` counts its frames. A single tracklet has similarity 0.
@@ -107,7 +107,7 @@ def path_score(
 
 
 def cut_paths(paths: Sequence[Path], score: Callable[[Path], float], ends: Sequence[int]) -> list[Path]:
-    """Disjoint trajectories: per root the best path wins, the others lose what they share with it and go again.
+    """Disjoint trajectories (§5.1): per root the best path wins, the others lose what they share with it and go again.
 
     paths root first, as from `leaf_paths`. Of equal scores the latest end wins, then the earlier path. Returned
     round by round: the winners of the full paths, then those of what was left, and so on.
