@@ -54,7 +54,7 @@ def _value(action: argparse.Action) -> str:
 def _plain(text: str) -> str:
     """Help as Markdown: argparse writes a percent sign twice, a table would end at a bar, and pages become links."""
     shown = text.replace("%%", "%").replace("|", "\\|").replace("<", "&lt;")
-    return re.sub(r"\bdocs/(\w+)\.md", r"[\1](\1.md)", shown)
+    return re.sub(r"\bdocs/(\w+)\.md", r"[\1.md](\1.md)", shown)
 
 
 if __name__ == "__main__":

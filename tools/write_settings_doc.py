@@ -42,7 +42,7 @@ GROUPS = {
     "pseudo-labels": ["stage1", "cam", "f_cam", "label_maps", "flowirn", "f_bound", "pseudo_labels"],
     "masks": ["maskconsist", "prediction", "self_training"],
     "tracks": ["tracking"],
-    "the run, and what is said of it": ["pipeline", "evaluation", "tables", "report"],
+    "the run, and what is said of it": ["pipeline", "evaluation", "tables", "quality", "report"],
 }
 
 
@@ -91,7 +91,7 @@ def _row(section: str, key: str, field: FieldInfo) -> str:
 
 def _linked(text: str) -> str:
     """Names of pages as links."""
-    return re.sub(r"\bdocs/(\w+)\.md", r"[\1](\1.md)", text)
+    return re.sub(r"\bdocs/(\w+)\.md", r"[\1.md](\1.md)", text)
 
 
 def _plain(value: object) -> str:
