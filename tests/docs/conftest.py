@@ -45,7 +45,7 @@ def read_blocks(page: Path) -> list[Block]:
     for match in FENCE.finditer(text):
         mark = MARK.search(text[: match.start()])
         line = text.count("\n", 0, match.start()) + 1
-        name = page.relative_to(ROOT).as_posix()
+        name = page.relative_to(ROOT).as_posix() if page.is_relative_to(ROOT) else page.name
         found.append(Block(name, line, match[1], match[2] or "", match[3], mark and mark[1]))
     return found
 
@@ -90,4 +90,5 @@ def _dry_run(folder: Path, commands: Sequence[Sequence[str]]) -> str:
     command = [sys.executable, "-m", "snakemake", *options, "--dry-run", *configured, "--", *dict.fromkeys(targets)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     missing = [target for target in targets if target not in done.stdout]
-    return f"{' '.join(command)}:\n{done.stderr}\n{missing}" if done.returncode or missing else ""
+    said = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return f"{' '.join(command)}\n{said}\nnot planned: {missing}" if done.returncode or missing else ""

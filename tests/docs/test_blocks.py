@@ -196,6 +196,47 @@ def test_snakemake_can_make_what_the_pages_ask_for(visits: dict[Path, Visit], fu
         assert dry_run(folder, commands) == ""
 
 
+WRONG = """
+```yaml title="mine.yaml"
+datasets: {demo: {tracking: {max_trakcs: 3}}}
+```
+
+```sh
+make demoo
+.venv/bin/wsvis overlay --result results/demo_vis.json
+.venv/bin/wsvis check --configfile missing.yaml
+.venv/bin/python -m benchmarks.missing
+```
+"""
+
+
+def test_what_is_wrong_on_a_page_is_found(
+    tmp_path: Path, furnished: Path, blocks_of: Callable[[Path], list[Any]]
+) -> None:
+    page = tmp_path / "wrong.md"
+    page.write_text(WRONG)
+    visit = Visit(Path(shutil.copytree(furnished, tmp_path / "wsvis", symlinks=True)))
+    for block in blocks_of(page):
+        visit.block(block)
+    expected = ["did you mean 'max_tracks'?", "demoo", "--results", "missing.yaml does not exist", "no such module"]
+    assert len(visit.problems) == len(expected)
+    assert [words for words, problem in zip(expected, visit.problems, strict=True) if words not in problem] == []
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--set-threads", "train_cams=1", "--", "results/demo_vis.json"], "no rule is named train_cams"),
+        (["--cores", "2", "results/demo/flowirn/missing/round-0/frame_metrics.json"], "MissingRuleException"),
+    ],
+)
+def test_what_is_wrong_with_a_command_of_snakemake_is_found(
+    words: list[str], expected: str, furnished: Path, dry_run: Any
+) -> None:
+    assert expected in dry_run(furnished, [words])
+
+
 def test_commands_in_running_text_exist() -> None:
     """`wsvis …` and `make …` within a sentence: the command, its options, the target."""
     (group,) = (a for a in build_parser()._actions if hasattr(a, "choices") and a.choices and a.dest == "command")
