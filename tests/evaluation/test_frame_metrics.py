@@ -111,6 +111,21 @@ def test_equals_pycocotools_used_directly(seed):
     assert by_id[3] == pytest.approx(precision[:, 0].mean()) and by_id[7] == pytest.approx(precision[:, 1].mean())
 
 
+def test_only_the_100_best_of_an_image_and_class_count_as_with_pycocotools():
+    rng = np.random.default_rng(3)
+    right = [mask_of(0, 0, 6, 4), mask_of(8, 4, 14, 10)]
+    tracks = [(1, 7, [mask, None, None]) for mask in right]
+    # Of 130, the two right ones are in places 99 and 101.
+    scores = np.linspace(0.99, 0.1, 130)
+    rows = [(random_mask(rng), 0, score) for score in scores]
+    rows[98], rows[100] = (right[0], 0, scores[98]), (right[1], 0, scores[100])
+    predictions = [(1, 0, instances(*(rows[n] for n in rng.permutation(130))))]
+    truth = truth_of(*tracks, length=3, videos=(2, 1))
+    metrics, direct = evaluate_frame_predictions(truth, predictions, IDS), direct_coco(truth, predictions)
+    assert [metrics[k] for k in ("mAP", "AP50", "AP75", "AR100")] == pytest.approx(direct.stats[[0, 1, 2, 8]])
+    assert metrics["predictions"] == 130 and metrics["AR100"] < 1
+
+
 def test_perfect_frames_print_nothing(capsys):
     track = [mask_of(0, 0, 4, 4), mask_of(4, 0, 8, 4)]
     predictions = [(1, t, instances((track[t], 0, 0.9))) for t in range(2)]
@@ -135,7 +150,8 @@ def test_empty_predictions_truth_and_videos():
 
 def test_instances_per_frame_at_the_stored_precision():
     items = [instances((mask_of(0, 0, 1, 1), 0, 0.05), (mask_of(0, 0, 1, 1), 0, 0.3)), instances()]
-    assert instances_per_frame(items, (0.05, 0.2, 0.9)) == {"0.05": 1.0, "0.2": 0.5, "0.9": 0.0}
+    scores = [item.scores for item in items]
+    assert instances_per_frame(scores, (0.05, 0.2, 0.9)) == {"0.05": 1.0, "0.2": 0.5, "0.9": 0.0}
 
 
 def test_predictions_that_fit_no_frame_are_all_named():

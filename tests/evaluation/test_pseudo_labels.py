@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.coco import IGNORED, RIGHT, WRONG, TrueInstances, score_images
+from wsvis_core.evaluation.coco import IGNORED, RIGHT, WRONG, TrueInstances, combine, score_image
 from wsvis_core.evaluation.pseudo_labels import evaluate_pseudo_labels, histogram
 from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.storage.rle import decode_mask, encode_mask
@@ -207,8 +207,9 @@ def test_verdicts_come_in_the_order_of_the_predictions_whatever_the_order_of_the
     mask, other = box(0, 0, 4, 4), box(6, 0, 10, 4)
     truth = [TrueInstances([], [], []), TrueInstances([mask, other], [3, 7], [False, True])]
     found = [instances((mask, 0, 0.5)), instances((other, 0, 0.1), (mask, 0, 0.8), (mask, 1, 0.3), (mask, 1, 0.2))]
-    result = score_images(truth, found, IDS)
-    assert [verdict.tolist() for verdict in result.verdicts] == [[WRONG], [IGNORED, WRONG, RIGHT, WRONG]]
+    images = [score_image(*pair, IDS) for pair in zip(truth, found, strict=True)]
+    result = combine(images, len(IDS))
+    assert [image.verdicts.tolist() for image in images] == [[WRONG], [IGNORED, WRONG, RIGHT, WRONG]]
     assert (result.precision[..., 0] == -1).all() and result.recall[:, 1].tolist() == [1.0] * 10
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.storage.shards import FORMAT_VERSION, ShardReader, verify_shard, write_shard
+from wsvis_core.storage import shards
+from wsvis_core.storage.shards import FORMAT_VERSION, ShardReader, one_by_one, verify_shard, write_shard
 
 VIDEOS = [SimpleNamespace(id=number) for number in (3, 1, 20)]
 
@@ -300,3 +301,24 @@ def test_a_pickled_reader_reads(shard):
     reader.columns(1)
     again = pickle.loads(pickle.dumps(reader))
     assert again.columns(1)["one"][()] == 1 and 3 in again
+
+
+def test_a_reader_that_was_closed_opens_its_files_again(shard):
+    reader = ShardReader([shard], kind="flow")
+    reader.close()
+    before = reader.columns(3)["labels"][()]
+    group = reader.columns(3)
+    reader.close()
+    assert not group  # h5py: of a closed file
+    assert (reader.columns(3)["labels"][()] == before).all()
+
+
+def test_files_are_closed_now_and_then_on_a_walk_over_videos(shard, monkeypatch):
+    monkeypatch.setattr(shards, "_VIDEOS_BETWEEN_CLOSES", 2)
+    readers = [ShardReader([shard], kind="flow") for _ in range(2)]
+    seen, groups = [], []
+    for video in one_by_one(VIDEOS, *readers):
+        groups.append([bool(group) for group in seen])
+        seen.append(readers[1].columns(video.id))
+    assert groups == [[], [True], [False, False]]
+    assert list(one_by_one([])) == []

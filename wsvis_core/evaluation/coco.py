@@ -1,22 +1,25 @@
-"""Average precision of single images by the COCO protocol (mask IoU, all areas, 100 detections), via pycocotools."""
+"""Average precision of single images by the COCO protocol (mask IoU, all areas, 100 detections), image by image.
+
+Equal to pycocotools' COCOeval, which keeps a record of every image and category and so needs 1 MB for a video of 27
+frames and 40 categories; here a frame leaves a few bytes per prediction.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from pycocotools import mask as coco_mask
 
+from wsvis_core.evaluation.matching import IOU_THRESHOLDS, RECALL_POINTS, Matches, match, precision_recall
 from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.storage.rle import Rle
-from wsvis_core.tracking.overlap import rle_areas
 
 RIGHT, WRONG, IGNORED = 1, 0, -1
+_SURPLUS = -2
+MAX_DETECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,40 @@ class TrueInstances:
 
 
 @dataclass(frozen=True)
+class ImageScore:
+    """One image's N predictions held against its objects.
+
+    classes (N,) and scores (N,): the predictions' own · outcomes (T,N) int8 at IoU .50:.05:.95: RIGHT, WRONG, IGNORED
+    where one lies on a crowd, or less for those after the 100 best of an image and class · objects: class index → how
+    many objects count.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    outcomes: np.ndarray
+    objects: Mapping[int, int]
+
+    @property
+    def verdicts(self) -> np.ndarray:
+        """(N,) int8 at IoU 0.5: RIGHT, WRONG or IGNORED; those after the 100 best count as wrong."""
+        return np.where(self.outcomes[0] == _SURPLUS, WRONG, self.outcomes[0])
+
+
+@dataclass(frozen=True)
 class CocoResult:
-    """What the protocol finds over I images and K categories, categories in the order of the given ids.
+    """What the protocol finds over all images and K categories, in the order of the class indices.
 
     precision (10,101,K) at IoU .50:.05:.95 and recall 0:.01:1 · recall (10,K) largest reached; both −1 without ground
-    truth · verdicts I arrays int8 (N,), for the N predictions of an image at IoU 0.5: RIGHT, WRONG, or IGNORED where
-    one lies on a crowd. Predictions after the 100 best of an image and class count as wrong.
+    truth.
     """
 
     precision: np.ndarray
     recall: np.ndarray
-    verdicts: tuple[np.ndarray, ...]
 
 
 def average_precision(
-    truth: Sequence[TrueInstances],
-    predictions: Sequence[EncodedInstances],
+    truth: Iterable[TrueInstances],
+    predictions: Iterable[EncodedInstances],
     category_ids: Sequence[int],
     category_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
@@ -54,8 +75,67 @@ def average_precision(
     objects count · category_ids[c] is the id of the predictions' class index c. Equal scores are ranked in image
     order, then in prediction order. `per_category` is a list in the order of `category_ids`.
     """
+    scores = [score_image(t, p, category_ids) for t, p in zip(truth, predictions, strict=True)]
     names = category_names or [str(c) for c in category_ids]
-    return summarize(score_images(truth, predictions, category_ids), category_ids, names)
+    return summarize(combine(scores, len(category_ids)), category_ids, names)
+
+
+def score_image(truth: TrueInstances, predictions: EncodedInstances, category_ids: Sequence[int]) -> ImageScore:
+    """The outcome of every prediction of an image; objects of other categories than `category_ids` are left out."""
+    outcomes = np.full((len(IOU_THRESHOLDS), len(predictions)), _SURPLUS, np.int8)
+    ids, crowd = np.asarray(truth.category_ids, np.int64), np.asarray(truth.crowd, bool)
+    counts: dict[int, int] = {}
+    for k, category in enumerate(category_ids):
+        objects, found = np.flatnonzero(ids == int(category)), np.flatnonzero(predictions.classes == k)
+        if not (len(objects) or len(found)):
+            continue
+        ious = _ious([predictions.rles[n] for n in found], [truth.rles[g] for g in objects], crowd[objects])
+        outcomes[:, found] = _outcomes(ious, predictions.scores[found], crowd[objects])
+        counts[k] = int((~crowd[objects]).sum())
+    return ImageScore(predictions.classes, predictions.scores, outcomes, counts)
+
+
+def _ious(found: Sequence[Rle], objects: Sequence[Rle], crowd: np.ndarray) -> np.ndarray:
+    """(D,G) float64: |A∩B| / |A∪B|, or / |A| where B is a crowd."""
+    if not found or not objects:
+        return np.zeros((len(found), len(objects)))
+    return np.asarray(coco_mask.iou(found, objects, crowd.astype(int).tolist()), np.float64)
+
+
+def _outcomes(ious: np.ndarray, scores: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """(T,D) int8 of the D predictions of one class, in the given order."""
+    whole = np.zeros((1, len(scores)), bool)  # one range of areas, which holds all
+    matches = match(
+        ious,
+        scores,
+        crowd=crowd,
+        outside=np.zeros((1, len(crowd)), bool),
+        detection_outside=whole,
+        max_detections=MAX_DETECTIONS,
+    )
+    ranked = np.where(matches.ignored[0], IGNORED, np.where(matches.matched[0], RIGHT, WRONG))
+    outcomes = np.full((len(IOU_THRESHOLDS), len(scores)), _SURPLUS, np.int8)
+    outcomes[:, np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]] = ranked
+    return outcomes
+
+
+def combine(images: Sequence[ImageScore], classes: int) -> CocoResult:
+    """Precision and recall of `classes` classes over images, of which the order decides between equal scores."""
+    none = ImageScore(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((len(IOU_THRESHOLDS), 0), np.int8), {})
+    parts = [none, *images]
+    owners = np.concatenate([part.classes for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    outcomes = np.concatenate([part.outcomes for part in parts], axis=1)
+    precision = np.full((len(IOU_THRESHOLDS), len(RECALL_POINTS), classes), -1.0)
+    recall = np.full((len(IOU_THRESHOLDS), classes), -1.0)
+    for k in range(classes):
+        own = np.flatnonzero((owners == k) & (outcomes[0] != _SURPLUS))
+        right, ignored = (outcomes[None, :, own] == value for value in (RIGHT, IGNORED))
+        positives = sum(image.objects.get(k, 0) for image in images)
+        curve = precision_recall([Matches(scores[own], right, ignored, np.array([positives]))], 0)
+        if curve is not None:
+            precision[..., k], recall[:, k] = curve
+    return CocoResult(precision, recall)
 
 
 def summarize(result: CocoResult, category_ids: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
@@ -70,88 +150,6 @@ def summarize(result: CocoResult, category_ids: Sequence[int], names: Sequence[s
             for k, (category, name) in enumerate(zip(category_ids, names, strict=True))
         ]
     }
-
-
-def score_images(
-    truth: Sequence[TrueInstances], predictions: Sequence[EncodedInstances], category_ids: Sequence[int]
-) -> CocoResult:
-    """Precision, recall and the verdict on every prediction; see `average_precision` for the arguments."""
-    images = [{"id": n, "height": item.size[0], "width": item.size[1]} for n, item in enumerate(predictions, 1)]
-    categories = [{"id": int(c), "name": str(c)} for c in category_ids]
-    objects = [_true_annotations(n, item) for n, item in enumerate(truth, 1)]
-    found = [_found_annotations(n, item, category_ids) for n, item in enumerate(predictions, 1)]
-    if not images:
-        unknown = np.full((10, 101, len(categories)), -1.0)
-        return CocoResult(unknown, unknown[:, 0], ())
-    evaluation = _evaluate(_dataset(images, categories, objects), _dataset(images, categories, found))
-    # COCOeval sorts the categories by id.
-    position = {c: k for k, c in enumerate(sorted(int(c) for c in category_ids))}
-    order = [position[int(c)] for c in category_ids]
-    return CocoResult(
-        evaluation.eval["precision"][:, :, order, 0, 0],
-        evaluation.eval["recall"][:, order, 0, 0],
-        _verdicts(evaluation, [len(rows) for rows in found]),
-    )
-
-
-def _true_annotations(image: int, item: TrueInstances) -> list[dict[str, Any]]:
-    rows = zip(item.rles, item.category_ids, item.crowd, rle_areas(item.rles), strict=True)
-    return [
-        {
-            "image_id": image,
-            "category_id": int(category),
-            "segmentation": rle,
-            "area": float(area),
-            "iscrowd": int(crowd),
-        }
-        for rle, category, crowd, area in rows
-    ]
-
-
-def _found_annotations(image: int, item: EncodedInstances, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    rows = zip(item.rles, item.classes, item.scores, rle_areas(item.rles), strict=True)
-    return [
-        {
-            "image_id": image,
-            "category_id": int(category_ids[int(index)]),
-            "segmentation": rle,
-            "area": float(area),
-            "score": float(score),
-            "iscrowd": 0,
-        }
-        for rle, index, score, area in rows
-    ]
-
-
-def _dataset(images: list, categories: list, annotations: list[list[dict[str, Any]]]) -> COCO:
-    """A COCO object in memory. Ids begin at 1: pycocotools takes 0 for "not matched"."""
-    numbered = [{"id": n, **row} for n, row in enumerate((row for rows in annotations for row in rows), 1)]
-    coco = COCO()
-    coco.dataset = {"images": images, "categories": categories, "annotations": numbered}
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
-
-
-def _evaluate(truth: COCO, found: COCO) -> COCOeval:
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(truth, found, "segm")
-        evaluation.params.areaRng = [[0, 1e10]]
-        evaluation.params.areaRngLbl = ["all"]
-        evaluation.params.maxDets = [100]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation
-
-
-def _verdicts(evaluation: COCOeval, counts: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """Verdicts at the first IoU threshold, image by image; annotation ids count the predictions from 1."""
-    verdicts = np.full(sum(counts) + 1, WRONG, np.int8)
-    for part in evaluation.evalImgs:
-        if part is not None and len(part["dtIds"]):
-            matched = np.where(part["dtMatches"][0] > 0, RIGHT, WRONG)
-            verdicts[part["dtIds"]] = np.where(part["dtIgnore"][0], IGNORED, matched)
-    return tuple(np.split(verdicts[1:], np.cumsum(counts)[:-1]))
 
 
 def _averages(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsvis_core.evaluation.coco import TrueInstances, average_precision
+from wsvis_core.evaluation.coco import ImageScore, TrueInstances, combine, score_image, summarize
 from wsvis_core.evaluation.frames import above_score
 from wsvis_core.flow.consistency import occluded
 from wsvis_core.flow.warp import resize_flow, warp_masks
@@ -51,13 +51,12 @@ def temporal_consistency(
     `backward`. `ignore_occluded` drops occluded pixels (forward-backward check, needs both flows) from both sides.
     """
     directions: tuple[str, ...] = ("forward", "backward") if direction == "both" else (direction,)
-    columns: dict[str, tuple[list[TrueInstances], list[EncodedInstances]]] = {name: ([], []) for name in directions}
+    images: dict[str, list[ImageScore]] = {name: [] for name in directions}
     for pair in pairs:
         for name in directions:
-            item = _as_image(pair, name, category_ids, truth_score_threshold, ignore_occluded)
-            columns[name][0].append(item[0])
-            columns[name][1].append(item[1])
-    metrics = {name: _metrics(*columns[name], category_ids) for name in directions}
+            truth, found = _as_image(pair, name, category_ids, truth_score_threshold, ignore_occluded)
+            images[name].append(score_image(truth, found, category_ids))
+    metrics = {name: _metrics(images[name], category_ids) for name in directions}
     if direction != "both":
         return metrics[direction]
     keys = [key for key in metrics["forward"] if key != "pairs"]
@@ -71,12 +70,10 @@ def _mean(values: Sequence[float]) -> float:
     return sum(known) / len(known) if known else -1.0
 
 
-def _metrics(
-    truth: Sequence[TrueInstances], found: Sequence[EncodedInstances], category_ids: Sequence[int]
-) -> dict[str, Any]:
-    metrics = average_precision(truth, found, category_ids)
+def _metrics(images: Sequence[ImageScore], category_ids: Sequence[int]) -> dict[str, Any]:
+    metrics = summarize(combine(images, len(category_ids)), category_ids, [str(c) for c in category_ids])
     metrics.pop("per_category")
-    return {"TC": metrics["AP50"], **metrics, "pairs": len(found)}
+    return {"TC": metrics["AP50"], **metrics, "pairs": len(images)}
 
 
 def _as_image(

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.evaluation.coco import CocoResult, TrueInstances, score_images, summarize
+from wsvis_core.evaluation.coco import ImageScore, TrueInstances, combine, score_image, summarize
 from wsvis_core.evaluation.ground_truth import GroundTruth, parse_ground_truth
 from wsvis_core.storage.instance_shards import EncodedInstances
+from wsvis_core.storage.rle import Rle
 
 FramePrediction = tuple[int, int, EncodedInstances]
+Row = tuple[Rle, int, bool]
 SCORE_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
-class FramePairs:
-    """Truth and prediction of every frame of the ground truth, ordered by video id, then frame."""
+class FramePair:
+    """Truth and prediction of the frame at `place` = (video id, frame index)."""
 
-    places: tuple[tuple[int, int], ...]
-    truth: tuple[TrueInstances, ...]
-    predictions: tuple[EncodedInstances, ...]
-    names: tuple[str, ...]
+    place: tuple[int, int]
+    truth: TrueInstances
+    prediction: EncodedInstances
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """What is kept of a frame: its place, the number of its objects (crowds too), and its predictions' outcomes."""
+
+    place: tuple[int, int]
+    objects: int
+    image: ImageScore
 
 
 def evaluate_frame_predictions(
@@ -41,52 +51,73 @@ def evaluate_frame_predictions(
     per_category, frames, ground_truth_instances, predictions, instances_per_frame ({threshold: mean number with
     score ≥ threshold}). Raises one WsvisError with all predictions that fit no frame.
     """
-    pairs = pair_frames(parse_ground_truth(ground_truth), predictions, category_ids)
-    result = score_images(pairs.truth, pairs.predictions, category_ids)
-    return frame_metrics(pairs, result, category_ids, score_thresholds)
+    truth = parse_ground_truth(ground_truth)
+    pairs = pair_frames(truth, predictions, category_ids)
+    return frame_metrics([score_frame(pair, category_ids) for pair in pairs], truth, category_ids, score_thresholds)
+
+
+def score_frame(pair: FramePair, category_ids: Sequence[int]) -> FrameScore:
+    """The score of one frame, whose masks can then be let go."""
+    return FrameScore(pair.place, len(pair.truth.rles), score_image(pair.truth, pair.prediction, category_ids))
 
 
 def frame_metrics(
-    pairs: FramePairs, result: CocoResult, category_ids: Sequence[int], score_thresholds: Sequence[float]
+    frames: Iterable[FrameScore], truth: GroundTruth, category_ids: Sequence[int], score_thresholds: Sequence[float]
 ) -> dict[str, Any]:
-    """The dict of `evaluate_frame_predictions` from scored frames."""
-    return summarize(result, category_ids, pairs.names) | {
-        "frames": len(pairs.places),
-        "ground_truth_instances": sum(len(item.rles) for item in pairs.truth),
-        "predictions": sum(len(item) for item in pairs.predictions),
-        "instances_per_frame": instances_per_frame(pairs.predictions, score_thresholds),
+    """The dict of `evaluate_frame_predictions` from scored frames, in any order."""
+    frames = sorted(frames, key=lambda frame: frame.place)  # equal scores are ranked in this order
+    images = [frame.image for frame in frames]
+    names = [truth.categories.get(int(c), str(c)) for c in category_ids]
+    return summarize(combine(images, len(category_ids)), category_ids, names) | {
+        "frames": len(frames),
+        "ground_truth_instances": sum(frame.objects for frame in frames),
+        "predictions": sum(len(image.scores) for image in images),
+        "instances_per_frame": instances_per_frame([image.scores for image in images], score_thresholds),
     }
 
 
 def instances_per_frame(
-    predictions: Sequence[EncodedInstances], thresholds: Sequence[float] = SCORE_THRESHOLDS
+    frames: Sequence[np.ndarray], thresholds: Sequence[float] = SCORE_THRESHOLDS
 ) -> dict[str, float]:
-    """Mean number of instances with score ≥ each threshold, keyed by the threshold as text; 0 without frames."""
-    scores = np.concatenate([np.zeros(0, np.float32), *(item.scores for item in predictions)])
-    frames = max(len(predictions), 1)
+    """Mean number of instances with score ≥ each threshold, keyed by the threshold as text; 0 without frames.
+
+    frames: the scores (N,) float32 of each frame.
+    """
+    scores = np.concatenate([np.zeros(0, np.float32), *frames])
     # Scores are float32: compare in float32, or a score written as 0.05 is below the threshold 0.05 or not by chance.
-    return {str(t): int((scores >= np.float32(t)).sum()) / frames for t in thresholds}
+    return {str(t): int((scores >= np.float32(t)).sum()) / max(len(frames), 1) for t in thresholds}
 
 
-def pair_frames(truth: GroundTruth, predictions: Iterable[FramePrediction], category_ids: Sequence[int]) -> FramePairs:
-    """Truth and prediction frame by frame; one WsvisError with everything that does not fit."""
+def pair_frames(
+    truth: GroundTruth, predictions: Iterable[FramePrediction], category_ids: Sequence[int]
+) -> Iterator[FramePair]:
+    """Truth and prediction of every frame of the ground truth, one at a time, first those that are given.
+
+    After the last of `predictions`, one WsvisError with all that do not fit.
+    """
     problems = [
         f"category {c} of the ground truth is not among the predictions' categories"
         for c in truth.categories
         if c not in set(category_ids)
     ]
-    found: dict[tuple[int, int], EncodedInstances] = {}
+    objects = _objects(truth)
+    given: set[tuple[int, int]] = set()
     for video_id, frame, item in predictions:
-        problem = _problem(truth, (video_id, frame), item, len(category_ids))
-        if (video_id, frame) in found:
-            problem = "is given twice"
+        place = video_id, frame
+        problem = "is given twice" if place in given else _problem(truth, place, item, len(category_ids))
+        given.add(place)
         if problem:
             problems.append(f"video {video_id}, frame {frame}: {problem}")
-        found[video_id, frame] = item
+        elif not problems:
+            yield FramePair(place, _true_instances(objects.get(place, [])), item)
     if problems:
         shown = problems[:50] + ([f"… and {len(problems) - 50} more"] if len(problems) > 50 else [])
         raise WsvisError("the predictions do not fit the ground truth:\n  " + "\n  ".join(shown))
-    return _align(truth, found, category_ids)
+    for video in truth.videos.values():
+        for place in ((video.id, frame) for frame in range(video.length)):
+            if place not in given:
+                nothing = EncodedInstances.empty((video.height, video.width))
+                yield FramePair(place, _true_instances(objects.get(place, [])), nothing)
 
 
 def _problem(truth: GroundTruth, place: tuple[int, int], item: EncodedInstances, categories: int) -> str | None:
@@ -104,24 +135,18 @@ def _problem(truth: GroundTruth, place: tuple[int, int], item: EncodedInstances,
     return None
 
 
-def _align(
-    truth: GroundTruth, found: dict[tuple[int, int], EncodedInstances], category_ids: Sequence[int]
-) -> FramePairs:
-    objects: dict[tuple[int, int], list[tuple[Any, int, bool]]] = {}
+def _objects(truth: GroundTruth) -> dict[tuple[int, int], list[Row]]:
+    """Mask, category id and crowd of the objects of every frame that has any."""
+    objects: dict[tuple[int, int], list[Row]] = {}
     for track in truth.tracks:
         for frame, mask in enumerate(track.masks):
             if mask is not None:
-                row = (mask, track.category_id, track.crowd)
-                objects.setdefault((track.video_id, frame), []).append(row)
-    places = [(video.id, frame) for video in truth.videos.values() for frame in range(video.length)]
-    sizes = {video.id: (video.height, video.width) for video in truth.videos.values()}
-    rows = [objects.get(place, []) for place in places]
-    return FramePairs(
-        tuple(places),
-        tuple(TrueInstances([r[0] for r in row], [r[1] for r in row], [r[2] for r in row]) for row in rows),
-        tuple(found.get(place, EncodedInstances.empty(sizes[place[0]])) for place in places),
-        tuple(truth.categories.get(int(c), str(c)) for c in category_ids),
-    )
+                objects.setdefault((track.video_id, frame), []).append((mask, track.category_id, track.crowd))
+    return objects
+
+
+def _true_instances(rows: Sequence[Row]) -> TrueInstances:
+    return TrueInstances([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
 
 
 def above_score(item: EncodedInstances, threshold: float) -> EncodedInstances:

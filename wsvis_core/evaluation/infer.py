@@ -12,12 +12,13 @@ from wsvis_core.datasets.video import VideoDataset
 from wsvis_core.evaluation.bootstrap import Bootstrap
 from wsvis_core.evaluation.consistency import FlowPair, temporal_consistency
 from wsvis_core.evaluation.frames import FramePrediction, evaluate_frame_predictions
-from wsvis_core.evaluation.ground_truth import has_masks
-from wsvis_core.evaluation.pseudo_labels import evaluate_pseudo_labels
+from wsvis_core.evaluation.ground_truth import has_masks, parse_ground_truth
+from wsvis_core.evaluation.pseudo_labels import label_metrics, score_labels
 from wsvis_core.evaluation.scoring import score_result_files
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.storage.files import read_json, write_json
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
+from wsvis_core.storage.shards import one_by_one
 
 MADE_BY = "rule prepare_dataset"
 NOT_EVALUATED = "not_evaluated"
@@ -58,18 +59,18 @@ def score_pseudo_labels(
     if not_evaluated(truth, output):
         return
     category_ids = [category.id for category in dataset.categories]
-    found = list(frame_predictions(dataset, "train", instances))
     ids = [video.id for video in dataset.split("train")]
     selection = selection_videos(ids, settings.selection_share)
+    known = parse_ground_truth(truth)
+    scores = score_labels(known, frame_predictions(dataset, "train", instances), category_ids)
 
-    def score(videos: set[int]) -> dict[str, Any] | None:
-        thresholds = settings.instance_count_thresholds
-        if not videos:
-            return None
-        return evaluate_pseudo_labels(truth, found, category_ids, score_thresholds=thresholds, videos=videos)
+    def metrics(videos: set[int]) -> dict[str, Any]:
+        part = [score for score in scores if score.frame.place[0] in videos]
+        return label_metrics(part, known, category_ids, score_thresholds=settings.instance_count_thresholds)
 
-    parts = {"selection": score(selection), "rest": score(set(ids) - selection)}
-    write_json(output, (score(set(ids)) or {}) | parts, indent=1)
+    rest = set(ids) - selection
+    parts = {name: metrics(part) if part else None for name, part in (("selection", selection), ("rest", rest))}
+    write_json(output, metrics(set(ids)) | parts, indent=1)
 
 
 def score_consistency(
@@ -113,7 +114,7 @@ def neighbour_pairs(
 
     Paper silent: pairs that are too far apart for training (flow.max_index_gap) are too far apart here as well.
     """
-    for video in dataset.split(split):
+    for video in one_by_one(dataset.split(split), predictions, flow):
         near = [t for t, valid in enumerate(flow.pair_valid(video.id)) if valid]
         for t in near:
             first, second = (predictions.frame(video.id, index) for index in (t, t + 1))
@@ -124,7 +125,7 @@ def neighbour_pairs(
 def frame_predictions(dataset: VideoDataset, split: str, instances: Sequence[Path]) -> Iterator[FramePrediction]:
     """(video id, frame index, instances) of every frame of a split."""
     reader = open_instances(instances)
-    for video in dataset.split(split):
+    for video in one_by_one(dataset.split(split), reader):
         for index in range(len(video)):
             yield video.id, index, reader.frame(video.id, index)
 

@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from wsvis_core.evaluation.coco import IGNORED, RIGHT, CocoResult, TrueInstances, score_images
-from wsvis_core.evaluation.frames import SCORE_THRESHOLDS, FramePairs, FramePrediction, frame_metrics, pair_frames
-from wsvis_core.evaluation.ground_truth import parse_ground_truth, restrict_ground_truth
+from wsvis_core.evaluation.coco import IGNORED, RIGHT, CocoResult, ImageScore, TrueInstances, combine
+from wsvis_core.evaluation.frames import (
+    SCORE_THRESHOLDS,
+    FramePrediction,
+    FrameScore,
+    frame_metrics,
+    pair_frames,
+    score_frame,
+)
+from wsvis_core.evaluation.ground_truth import GroundTruth, parse_ground_truth, restrict_ground_truth
 from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.tracking.overlap import rle_areas, rle_ious
 
@@ -34,6 +41,14 @@ class ObjectFits:
         return len(self.best_ious)
 
 
+@dataclass(frozen=True)
+class LabelScore:
+    """What is kept of a frame with pseudo-labels: its score, and how the best label fits each object."""
+
+    frame: FrameScore
+    fits: ObjectFits
+
+
 def evaluate_pseudo_labels(
     ground_truth: dict[str, Any],
     pseudo_labels: Iterable[FramePrediction],
@@ -52,28 +67,51 @@ def evaluate_pseudo_labels(
     matched ones are true positives at IoU 0.5, those on crowds are left out · iou_histogram: number of objects in 20
     bins of their best IoU · examples (see `example_frames`). Raises WsvisError for a video without ground truth.
     """
-    labels = list(pseudo_labels)
     if videos is not None:
         wanted = set(videos)
         ground_truth = restrict_ground_truth(ground_truth, wanted)
-        labels = [item for item in labels if item[0] in wanted]
-    pairs = pair_frames(parse_ground_truth(ground_truth), labels, category_ids)
-    result = score_images(pairs.truth, pairs.predictions, category_ids)
-    metrics = frame_metrics(pairs, result, category_ids, score_thresholds)
-    fits = [best_fits(t, p, category_ids) for t, p in zip(pairs.truth, pairs.predictions, strict=True)]
-    merged = merge_fits(fits)
-    per_class = _labels_per_class(pairs.predictions, len(category_ids))
+        pseudo_labels = (item for item in pseudo_labels if item[0] in wanted)
+    truth = parse_ground_truth(ground_truth)
+    scores = score_labels(truth, pseudo_labels, category_ids)
+    return label_metrics(scores, truth, category_ids, missed_iou=missed_iou, score_thresholds=score_thresholds)
+
+
+def score_labels(
+    truth: GroundTruth, pseudo_labels: Iterable[FramePrediction], category_ids: Sequence[int]
+) -> list[LabelScore]:
+    """The score of every frame of the ground truth, in the order of its videos' ids and frames."""
+    scores = [
+        LabelScore(score_frame(pair, category_ids), best_fits(pair.truth, pair.prediction, category_ids))
+        for pair in pair_frames(truth, pseudo_labels, category_ids)
+    ]
+    return sorted(scores, key=lambda score: score.frame.place)
+
+
+def label_metrics(
+    scores: Sequence[LabelScore],
+    truth: GroundTruth,
+    category_ids: Sequence[int],
+    *,
+    missed_iou: float = 0.1,
+    score_thresholds: Sequence[float] = SCORE_THRESHOLDS,
+) -> dict[str, Any]:
+    """The dict of `evaluate_pseudo_labels` from scored frames, all or some, in order."""
+    images = [score.frame.image for score in scores]
+    metrics = frame_metrics([score.frame for score in scores], truth, category_ids, score_thresholds)
+    merged = merge_fits([score.fits for score in scores])
+    per_class = _labels_per_class(images, len(category_ids))
     rows = [
         row | mask_diagnostics(_of_category(merged, int(c)), int(count), missed_iou=missed_iou)
         for row, c, count in zip(metrics["per_category"], category_ids, per_class, strict=True)
     ]
+    names = [row["name"] for row in rows]
     return metrics | {
         "per_category": rows,
         "diagnostics": mask_diagnostics(merged, metrics["predictions"], missed_iou=missed_iou),
-        "precision_recall": precision_curves(result, category_ids, pairs.names),
-        "score_histogram": _score_histogram(pairs.predictions, result.verdicts),
+        "precision_recall": precision_curves(combine(images, len(category_ids)), category_ids, names),
+        "score_histogram": _score_histogram(images),
         "iou_histogram": histogram(merged.best_ious),
-        "examples": example_frames(pairs, fits),
+        "examples": example_frames(scores),
     }
 
 
@@ -143,7 +181,7 @@ def histogram(values: np.ndarray, bins: int = BINS) -> list[int]:
     return np.bincount(places, minlength=bins).tolist()
 
 
-def example_frames(pairs: FramePairs, fits: Sequence[ObjectFits], count: int = EXAMPLES) -> dict[str, Any]:
+def example_frames(scores: Sequence[LabelScore], count: int = EXAMPLES) -> dict[str, Any]:
     """The `count` worst and best frames by the mean best IoU of their objects, and frames with labels but no object.
 
     {"worst": […], "best": […], "false_alarms": […]}, rows {video_id, frame, mean_best_iou, objects, labels}; false
@@ -151,11 +189,12 @@ def example_frames(pairs: FramePairs, fits: Sequence[ObjectFits], count: int = E
     crowds are in no list.
     """
     with_objects, alarms = [], []
-    for (video_id, frame), truth, labels, fit in zip(pairs.places, pairs.truth, pairs.predictions, fits, strict=True):
-        row = {"video_id": video_id, "frame": frame, "objects": len(fit), "labels": len(labels)}
+    for score in scores:
+        (video_id, frame), fit, labels = score.frame.place, score.fits, len(score.frame.image.scores)
+        row = {"video_id": video_id, "frame": frame, "objects": len(fit), "labels": labels}
         if len(fit):
             with_objects.append(row | {"mean_best_iou": float(fit.best_ious.mean())})
-        elif len(labels) and not truth.rles:
+        elif labels and not score.frame.objects:
             alarms.append(row)
     # Frames are in order of video id and frame already, and sorting keeps the order of equals.
     return {
@@ -170,13 +209,13 @@ def _of_category(fits: ObjectFits, category_id: int) -> ObjectFits:
     return ObjectFits(fits.best_ious[keep], fits.area_ratios[keep], fits.category_ids[keep])
 
 
-def _labels_per_class(labels: Sequence[EncodedInstances], classes: int) -> np.ndarray:
-    return np.bincount(np.concatenate([np.zeros(0, np.int64), *(item.classes for item in labels)]), minlength=classes)
+def _labels_per_class(images: Sequence[ImageScore], classes: int) -> np.ndarray:
+    return np.bincount(np.concatenate([np.zeros(0, np.int64), *(item.classes for item in images)]), minlength=classes)
 
 
-def _score_histogram(labels: Sequence[EncodedInstances], verdicts: Sequence[np.ndarray]) -> dict[str, list[int]]:
-    scores = np.concatenate([np.zeros(0, np.float32), *(item.scores for item in labels)])
-    verdict = np.concatenate([np.zeros(0, np.int8), *verdicts])
+def _score_histogram(images: Sequence[ImageScore]) -> dict[str, list[int]]:
+    scores = np.concatenate([np.zeros(0, np.float32), *(item.scores for item in images)])
+    verdict = np.concatenate([np.zeros(0, np.int8), *(item.verdicts for item in images)])
     unmatched = (verdict != RIGHT) & (verdict != IGNORED)
     return {"matched": histogram(scores[verdict == RIGHT]), "unmatched": histogram(scores[unmatched])}
 

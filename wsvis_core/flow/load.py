@@ -30,6 +30,10 @@ class FlowReader:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._shards = ShardReader(paths, kind=KIND)
 
+    def close(self) -> None:
+        """Close the files; the next call opens them again."""
+        self._shards.close()
+
     def next_flow(self, video_id: int, index: int, size: tuple[int, int]) -> NextFlow:
         """`F_{t→t+1}` of frame `index` at size (H, W)."""
         entry = self._next(video_id, index)

@@ -19,6 +19,7 @@ from wsvis_core.quality.files import FORMAT
 from wsvis_core.quality.parts import TrackParts, frame_agreements, pair_stabilities, track_parts
 from wsvis_core.storage.files import write_json
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
+from wsvis_core.storage.shards import one_by_one
 from wsvis_core.tracking.results import Result, entry_problems, problem_report
 
 TARGET = "IoU of at least 0.5 with a true track of its class"
@@ -44,7 +45,8 @@ def estimate_quality(
     progress = Progress("estimate_quality", total=len(dataset.split("val")), unit="video")
     rows: list[dict[str, Any]] = []
     numbers: Counter[int] = Counter()
-    for video, entries in _by_video(tracks, dataset):
+    readers = [flows, instances] if instances else [flows]
+    for video, entries in one_by_one(_by_video(tracks, dataset), *readers):
         for entry, parts in zip(entries, video_parts(video, entries, dataset, flows, instances), strict=True):
             numbers[video.id] += 1
             rows.append(_row(video, numbers[video.id], entry, parts, dataset, calibration))

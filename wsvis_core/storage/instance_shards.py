@@ -102,6 +102,10 @@ class InstanceReader:
     def __contains__(self, video_id: int) -> bool:
         return video_id in self._shards
 
+    def close(self) -> None:
+        """Close the files; the next call opens them again."""
+        self._shards.close()
+
     def video(self, video_id: int) -> list[EncodedInstances]:
         """All frames of a video."""
         columns = self._shards.columns(video_id)

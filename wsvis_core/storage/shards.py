@@ -29,6 +29,7 @@ from wsvis_core.storage.hdf5 import new_hdf5
 FORMAT_VERSION = 1
 # Bytes of a chunk at least: a chunk costs about 100 bytes and a look-up, whatever it holds.
 SMALLEST_CHUNK = 2**14
+_VIDEOS_BETWEEN_CLOSES = 256
 # What h5py raises on a damaged file, depending on where the damage is.
 _UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 Columns = dict[str, np.ndarray]
@@ -218,7 +219,26 @@ class ShardReader:
         with _readable(path):
             return file["videos"][str(video_id)]
 
+    def close(self) -> None:
+        """Close what is open; what `columns` has given is of no use any more. The next call opens it again."""
+        with self._opening:
+            for file in self._files.values() if self._owner == os.getpid() else ():
+                file.close()
+            self._files = {}
+
     def attributes(self) -> dict[str, Any]:
         """Attributes of the first shard (unit, direction, settings digest …)."""
         with _open(self._paths[0]) as file, _readable(self._paths[0]):
             return dict(file.attrs)
+
+
+def one_by_one(videos: Iterable[Any], *readers: Any) -> Iterator[Any]:
+    """The videos, for a loop that looks at each once; `readers` have `close`, and nothing is kept open for long.
+
+    HDF5 keeps some 40 kB of every video it has seen in a file until the file is closed.
+    """
+    for number, video in enumerate(videos, 1):
+        yield video
+        if number % _VIDEOS_BETWEEN_CLOSES == 0:
+            for reader in readers:
+                reader.close()

@@ -13,6 +13,7 @@ from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.progress import Progress
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
+from wsvis_core.storage.shards import one_by_one
 from wsvis_core.tracking.appearance import BackboneAppearance
 from wsvis_core.tracking.proposals import clean_proposals
 from wsvis_core.tracking.results import Result, tracks_to_results, write_results
@@ -37,7 +38,7 @@ def track_instances(
 
     def results() -> Iterator[Result]:
         """The tracks of one video after the other: those of all would not fit into the memory of a job."""
-        for video in videos:
+        for video in one_by_one(videos, instances, flows):
             tracks = track_one(video, instances, flows, settings, dataset=dataset, network=network)
             yield from tracks_to_results(video.id, tracks, category_ids)
             progress.advance(f"{len(tracks)} tracks")

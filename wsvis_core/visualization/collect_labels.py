@@ -76,8 +76,7 @@ def _pairs(
     reader = open_instances(shards)
     found = [(video, t, reader.frame(video, t)) for video, t in places]
     pairs = pair_frames(truth, found, [category.id for category in dataset.categories])
-    rows = zip(pairs.places, pairs.truth, pairs.predictions, strict=True)
-    return {place: (objects, labels) for place, objects, labels in rows if place in set(places)}
+    return {pair.place: (pair.truth, pair.prediction) for pair in pairs if pair.place in set(places)}
 
 
 def _example(dataset: VideoDataset, place: Place, pairs: Mapping[str, Pair]) -> LabelExample:
