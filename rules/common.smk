@@ -96,7 +96,7 @@ def source_annotations(wildcards):
     """The annotation file, where it exists or can be generated; without it the job says what to put where."""
     block = CONFIG.datasets[wildcards.dataset]
     path = Path(block.root) / block.annotation_file
-    return [str(path)] if block.kind == "synthetic" or path.exists() else []
+    return [local(str(path))] if block.kind == "synthetic" or path.exists() else []
 
 
 def labels_of_round(wildcards):

@@ -3,7 +3,8 @@
 
 rule generate_dataset:
     output:
-        annotations="data/{dataset}/train.json",
+        # Frames lie beside it, and are read from there: neither goes to an object store.
+        annotations=local("data/{dataset}/train.json"),
     log:
         f"{LOGS}/generate_dataset.log",
     benchmark:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,14 +16,13 @@ from tests.workflow.conftest import TINY, Project, finished_run  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests/slurm/local-slurm.sh"
+CANNOT_BE_HAD = 77
 
 
 def why_not() -> str | None:
     """What stands against a local SLURM here; None when nothing does."""
     if os.geteuid() != 0:
         return "a local SLURM needs root"
-    if shutil.which("slurmctld", path=os.environ["PATH"] + ":/usr/sbin") is None and shutil.which("apt-get") is None:
-        return "SLURM is not installed, and this is no Debian (no apt-get)"
     return None
 
 
@@ -132,6 +130,8 @@ def _script(command: str) -> None:
     # More processors and memory than there are: rules ask for what real data needs.
     claims = {"LOCAL_SLURM_CPUS": "8", "LOCAL_SLURM_MEM_MB": "16000"}
     done = subprocess.run([SCRIPT, command], env={**os.environ, **claims}, capture_output=True, text=True, check=False)
+    if done.returncode == CANNOT_BE_HAD:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -6,6 +6,7 @@
 #                          start munged, slurmctld and one slurmd per virtual
 #                          node, wait until every node is idle.  Idempotent:
 #                          on a running cluster it restarts only what has died.
+#                          Exit 77: SLURM is not installed and cannot be.
 #   local-slurm.sh down    cancel all jobs, stop every daemon (by pid file),
 #                          and undo the changes made outside the state folder.
 #   local-slurm.sh status  daemons, nodes, jobs; exit 0 = up, 3 = down, 1 = partly.
@@ -58,6 +59,7 @@ set_paths() { # with the real name of the state folder, once it exists
 
 say() { printf 'local-slurm: %s\n' "$*"; }
 die() { printf 'local-slurm: %s\n' "$*" >&2; exit 1; }
+cannot_be_had() { printf 'local-slurm: %s\n' "$*" >&2; exit 77; }
 
 # Without a controller the SLURM commands try for minutes; ask only briefly.
 slurm() { timeout 5 "$@"; }
@@ -122,11 +124,10 @@ install_packages() {
         command -v "$program" >/dev/null || missing=1
     done
     [ "$missing" = 1 ] || return 0
-    command -v apt-get >/dev/null || die "SLURM is not installed, and there is no apt-get"
+    command -v apt-get >/dev/null || cannot_be_had "SLURM is not installed, and there is no apt-get"
     say "installing slurm-wlm and munge"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        slurm-wlm munge >/dev/null
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        slurm-wlm munge >/dev/null; } || cannot_be_had "SLURM is not installed, and apt-get cannot install it"
 }
 
 # SLURM binds to the address of the host's name (NoInAddrAny below), so that
