@@ -11,6 +11,7 @@ import csv
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -32,9 +33,10 @@ from wsvis_core.visualization.drawing import (
 from wsvis_core.visualization.inputs import ResultTable
 from wsvis_core.visualization.markup import MISSING, bar, escape, fraction, is_fraction, number, table
 
-GAIN, PAPER_GAIN, GAIN_OVER = "gain", "paper_gain", "gain_over"
+GAIN, PAPER_GAIN, GAIN_OVER, REPLICATES = "gain", "paper_gain", "gain_over", "replicates"
 CONSISTENCY = "TC"
 OURS, PAPER = SERIES[0], SERIES[1]
+BOTH_ROWS = ' rowspan="2"'
 
 
 def read_table(path: Path) -> ResultTable:
@@ -55,16 +57,95 @@ def read_table(path: Path) -> ResultTable:
 
 
 def table_html(name: str, result: ResultTable) -> str:
-    """The table: means with their standard errors in one cell, fractions in percent with one digit."""
-    same = _gain_over(result) is not None
-    columns = [
-        k
-        for k in range(1, len(result.head))
-        if _mean_of_error(result, k) is None and not (same and result.head[k] == GAIN_OVER)
-    ]
-    head = [_column_name(result, k) for k in columns]
+    """The table: means with their standard errors, in percent with one digit, the paper's number beside ours.
+
+    What else the file holds (single data sets, more of the paper's numbers) is a second table, folded away.
+    """
+    groups = _groups(result)
+    shown = {k for group in groups for k in (group.ours, group.paper) if k is not None}
+    hidden = {k for k in range(1, len(result.head)) if k in shown or _is_said_elsewhere(result, k)}
+    rest = [k for k in range(1, len(result.head)) if k not in hidden]
+    replicates = _replicates(result)
+    caption = readable(name) + (f", means over {replicates} data sets" if replicates > 1 else "")
+    heads = "".join(group.first_row for group in groups)
+    below = "".join(group.second_row for group in groups)
+    spans = BOTH_ROWS if below else ""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(group.cells(result, row) for group in groups)}</tr>'
+        for row in result.rows
+    )
+    second = f"<tr>{below}</tr>" if below else ""
+    head_of_rows = escape(result.head[0].replace("_", " ")) if result.head else ""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="metrics wide">'
+        f'<caption>{escape(caption)}</caption><thead><tr><th scope="col"{spans}>{head_of_rows}</th>{heads}</tr>{second}'
+        f"</thead><tbody>{rows}</tbody></table></div>{_folded(name, result, rest)}"
+    )
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A metric's columns: ours, and the paper's where it has one. wide: does the table have any of the paper's?"""
+
+    title: str
+    ours: int
+    paper: int | None
+    wide: bool
+
+    @property
+    def first_row(self) -> str:
+        if self.paper is not None:
+            return f'<th scope="colgroup" colspan="2">{escape(self.title)}</th>'
+        return f'<th scope="col"{BOTH_ROWS if self.wide else ""}>{escape(self.title)}</th>'
+
+    @property
+    def second_row(self) -> str:
+        return "" if self.paper is None else '<th scope="col">ours</th><th scope="col" class="paper">paper</th>'
+
+    def cells(self, result: ResultTable, row: Sequence[str]) -> str:
+        ours = f"<td>{_cell(result, row, self.ours)}</td>"
+        return ours if self.paper is None else f'{ours}<td class="paper">{_cell(result, row, self.paper)}</td>'
+
+
+def _groups(result: ResultTable) -> list[_Group]:
+    """The metrics of the table in their order; a table without means has all its columns."""
+    means = [k for k, name in enumerate(result.head) if name.endswith("_mean")]
+    if not means:
+        return [_Group(_column_name(result, k), k, None, False) for k in range(1, len(result.head))]
+    papers = {k: _paper_column(result, k) for k in means}
+    wide = any(paper is not None for paper in papers.values())
+    return [_Group(_column_name(result, k), k, paper, wide) for k, paper in papers.items()]
+
+
+def _paper_column(result: ResultTable, column: int) -> int | None:
+    name = f"paper_{result.head[column].removesuffix('_mean')}"
+    return result.head.index(name) if name in result.head else None
+
+
+def _is_said_elsewhere(result: ResultTable, column: int) -> bool:
+    """Standard errors stand beside their means; what is the same in all rows in the caption or a heading."""
+    name = result.head[column]
+    same = (name == GAIN_OVER and _gain_over(result) is not None) or (name == REPLICATES and _replicates(result) > 0)
+    return same or _mean_of_error(result, column) is not None
+
+
+def _replicates(result: ResultTable) -> int:
+    """Data sets that the means are over, where it is the same in all rows; else 0."""
+    if REPLICATES not in result.head:
+        return 0
+    counts = {row[result.head.index(REPLICATES)] for row in result.rows}
+    count = counts.pop() if len(counts) == 1 else ""
+    return int(count) if count.isdigit() else 0
+
+
+def _folded(name: str, result: ResultTable, columns: Sequence[int]) -> str:
+    if not columns:
+        return ""
     rows = {row[0]: [_cell(result, row, k) for k in columns] for row in result.rows}
-    return table(readable(name), head, rows, head_of_rows=result.head[0] if result.head else "", kind="metrics")
+    head = [_column_name(result, k) for k in columns]
+    caption = f"{readable(name)}, further columns"
+    inner = table(caption, head, rows, head_of_rows=result.head[0], kind="metrics wide")
+    return f"<details><summary>single data sets, and more of the paper's numbers</summary>{inner}</details>"
 
 
 def table_charts(name: str, result: ResultTable) -> list[Chart]:
@@ -176,7 +257,7 @@ def _is_gain(name: str) -> bool:
 
 def _column_name(result: ResultTable, column: int) -> str:
     """A column as it is called on the page; that of the gains says over what."""
-    name = result.head[column].removesuffix("_mean")
+    name = result.head[column].removesuffix("_mean").replace("_", " ")
     over = _gain_over(result)
     return f"gain over {over}" if name == GAIN and over is not None else name
 
