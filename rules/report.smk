@@ -64,6 +64,7 @@ rule make_report:
         # The page names it as the whole list.
         quality_table="results/{dataset}_quality.csv",
         frame_metrics=each_round(f"{ROUND}/frame_metrics.json"),
+        consistency=final_round(f"{ROUND}/consistency_metrics.json"),
         pseudo_label_metrics=each_labeller(f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json"),
         train_ground_truth=f"{RESULTS}/dataset/ground_truth_train.json",
         train_labels=labels_of_each_labeller,

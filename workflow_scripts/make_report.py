@@ -37,6 +37,7 @@ with job(snakemake.log[0], threads=snakemake.threads):
             records={name: Path(path) for name, path in records.items()},
             benchmarks=Path(snakemake.params.benchmarks),
             transfers=transfers,
+            consistency=Path(files.consistency),
             tables={Path(path).stem: Path(path) for path in files.tables},
         ),
         pipeline,

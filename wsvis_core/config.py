@@ -496,8 +496,10 @@ class QualitySettings(Section):
 class ReportSettings(Section):
     """The report page."""
 
-    videos: int = Field(6, ge=0, description="held-out videos shown")
-    frames_per_video: Count = Field(5, description="evenly spaced")
+    videos: int = Field(24, ge=0, description="held-out videos shown at most, spread evenly")
+    frames_per_video: Count = Field(36, description="of a longer video as many frames, spread evenly")
+    long_side: int = Field(320, ge=32, le=1920, description="longer side of the player's pictures at most, pixels")
+    megabytes: float = Field(12.0, gt=0, description="videos are left out once they take more of the page")
     tables: tuple[Literal["table1", "table3", "table4", "table5", "table6"], ...] = Field(
         (), description="tables shown; their runs are made for the report"
     )

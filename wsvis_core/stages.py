@@ -67,9 +67,15 @@ STAGES = {
         1,
         ("maskconsist", "self_training", "report"),
         seeded=True,
-        without=("report.videos", "report.frames_per_video", "report.tables"),
+        without=(
+            "report.videos",
+            "report.frames_per_video",
+            "report.long_side",
+            "report.megabytes",
+            "report.tables",
+        ),
     ),
-    "make_report": Stage(4, ("report",), without=("report.transfers", "report.transfer_pairs")),
+    "make_report": Stage(5, ("report",), without=("report.transfers", "report.transfer_pairs")),
 }
 # Keys of a data set's block that leave the prepared data set as it is.
 _NOT_PREPARED = {"shards", "synthetic", "seed", "replicates"}

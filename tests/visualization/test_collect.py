@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,10 +13,13 @@ from wsvis_core.datasets import VideoDataset
 from wsvis_core.errors import WsvisError
 from wsvis_core.evaluation.infer import score_frames, score_pseudo_labels, score_tracks
 from wsvis_core.storage.instance_shards import KIND, open_instances, to_columns
+from wsvis_core.storage.rle import encode_mask
 from wsvis_core.storage.shards import write_shard
 from wsvis_core.tracking.infer import track_instances
+from wsvis_core.tracking.results import read_results
 from wsvis_core.visualization.collect import RunFiles, collect_report, stage_costs
 from wsvis_core.visualization.collect_labels import label_examples
+from wsvis_core.visualization.collect_videos import mean_best_fit
 from wsvis_core.visualization.inputs import ResultTable
 from wsvis_core.visualization.report import make_report
 from wsvis_core.visualization.transfers import PairTransfer, Transfers, write_transfers
@@ -163,43 +167,98 @@ def test_counts_costs_records_and_facts(inputs):
     assert inputs.split_counts == {name: {"videos": 6, "frames": 21} for name in ("train", "val")}
     assert [row["rule"] for row in inputs.stage_costs] == ["train_cam"]
     assert [record["iteration"] for record in inputs.scalars["classifier"]][:3] == [0, 1, 2]
-    assert inputs.facts == {"data set": "tiny", "flow": "dis", "labeller": "flowirn", "rounds": "1"}
+    facts = dict(inputs.facts)
+    assert facts.pop("code").startswith(("commit ", "unknown commit"))
+    assert facts == {
+        "data set": "tiny",
+        "videos": "6 training, 6 held-out",
+        "classes": "4",
+        "flow": "dis",
+        "labeller": "flowirn",
+        "rounds": "1",
+        "time": "3.0 s in 1 stages",
+    }
     assert inputs.title == "wsvis · tiny" and inputs.settings["cam"] == {"epochs": 4}
 
 
-def test_strips_show_evenly_spaced_frames_of_the_shard_s_first_videos(inputs, stage1):
+def test_clips_show_evenly_spaced_frames_of_videos_of_the_shard(inputs, stage1):
+    # Two of the shard's three, evenly spread: its first and its second; the strips are their middles.
     videos = stage1.dataset.videos[1:3]
+    gallery = inputs.gallery
+    assert (len(gallery.clips), gallery.candidates, gallery.held_out) == (2, 3, 6)
     assert [strip.name for strip in inputs.strips] == [video.name for video in videos]
-    assert [[column.index for column in strip.columns] for strip in inputs.strips] == [[0, 2, 3], [0]]
+    assert [[column.index for column in strip.columns] for strip in inputs.strips] == [[2], [0]]
+    assert [(clip.video_id, clip.frames, clip.length) for clip in gallery.clips] == [
+        (videos[0].id, [0, 2, 3], 4),
+        (videos[1].id, [0], 1),
+    ]
     names = stage1.dataset.categories
-    for strip, video in zip(inputs.strips, videos, strict=True):
+    for clip, video in zip(gallery.clips, videos, strict=True):
         present = np.flatnonzero(stage1.dataset.class_labels(video).any(axis=0))
         classes = ", ".join(names[c].name for c in present)
-        assert strip.note == f"{len(video)} frames of 80×48; classes: {classes}"
+        sizes = {4: "4 frames of 80×48, 3 of them here", 1: "1 frame of 80×48"}[len(video)]
+        assert clip.note == f"{sizes}; classes: {classes}" and list(clip.classes) == present.tolist()
 
 
-def test_a_column_holds_every_layer_of_its_frame(inputs, stage1, truth):
-    video, column = stage1.dataset.videos[1], inputs.strips[0].columns[1]
-    t = column.index
-    labels = np.flatnonzero(stage1.dataset.class_labels(video)[t])
-    assert np.array_equal(column.frame, stage1.dataset.read_frame(video, t))
-    assert column.flow.shape == (2, 48, 80) and column.cam.shape == (len(labels), 48, 80)
-    assert list(column.cam_classes) == [stage1.dataset.categories[c].name for c in labels]
-    objects = [e for e in truth["annotations"] if e["video_id"] == video.id and e["segmentations"][t] is not None]
-    assert len(column.ground_truth) == len(column.predictions) == len(column.pseudo_labels) == len(objects) > 0
-    assert {item.score for item in column.ground_truth} == {None}
-    masks = [column.predictions.decode().masks[i].numpy() for i in range(len(objects))]
-    for mine, item in zip(masks, column.ground_truth, strict=True):
-        assert np.array_equal(mine, item.mask)
-    assert all(0 < item.score <= 1 and item.track_id >= 1 for item in column.tracks)
+def test_a_clip_holds_every_layer_of_its_frames(inputs, stage1, truth):
+    video, clip = stage1.dataset.videos[1], inputs.gallery.clips[0]
+    objects = [entry for entry in truth["annotations"] if entry["video_id"] == video.id]
+    assert clip.size == (48, 80) and len(clip.flow) == len(clip.cam) == len(clip.pictures) == 3
+    assert [track.number for track in clip.truth] == list(range(1, len(objects) + 1))
+    for moment, t in enumerate(clip.frames):
+        frame = cv2.imdecode(np.frombuffer(clip.pictures[moment], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        assert np.abs(frame.astype(int) - stage1.dataset.read_frame(video, t)).mean() < 12
+        assert clip.cam_classes[moment] == np.flatnonzero(stage1.dataset.class_labels(video)[t]).tolist()
+        for track, entry in zip(clip.truth, objects, strict=True):
+            rle = entry["segmentations"][t]
+            assert track.masks[moment] == (None if rle is None else rle["counts"]) and track.score is None
+        present = [entry["segmentations"][t] for entry in objects if entry["segmentations"][t] is not None]
+        for layer in (clip.predictions, clip.pseudo_labels):
+            assert sorted(mark.mask for mark in layer[moment]) == sorted(rle["counts"] for rle in present)
+    assert all(0 < track.score <= 1 for track in clip.tracks)
+    # Predictions are the ground truth here: the tracks fit but for what tracking does to them.
+    assert clip.quality > 0.5 and inputs.gallery.quality_name == "mean IoU"
 
 
-def test_track_ids_stay_the_same_through_a_video(files):
-    settings = ReportSettings(videos=3, frames_per_video=9)
-    strips = collect_report("tiny", files, PIPELINE, {}, settings).strips
-    names = [{(item.track_id, item.class_name) for c in strip.columns for item in c.ground_truth} for strip in strips]
-    assert all(len({number for number, _ in found}) == len(found) for found in names)
-    assert [len(strip.columns) for strip in strips] == [4, 1, 4]
+def test_estimates_of_quality_reach_their_tracks(files, tmp_path):
+    video = read_results(files.tracks)[0]["video_id"]
+    rows = {"tracks": [{"video_id": video, "track": 1, "estimate": 0.25}]}
+    (tmp_path / "quality.json").write_text(json.dumps(rows))
+    some = dataclasses.replace(files, quality=tmp_path / "quality.json")
+    inputs = collect_report("tiny", some, PIPELINE, {}, ReportSettings(frames_per_video=1))
+    found = {(c.video_id, t.number): t.estimate for c in inputs.gallery.clips for t in c.tracks}
+    assert {key for key, value in found.items() if value is not None} <= {(video, 1)}
+    assert inputs.quality == rows and found.get((video, 1), 0.25) == 0.25
+
+
+def test_consistency_stands_among_the_metrics_of_frames(files, tmp_path):
+    (tmp_path / "consistency.json").write_text(json.dumps({"TC": 0.75}))
+    some = dataclasses.replace(files, consistency=tmp_path / "consistency.json")
+    assert collect_report("tiny", some, PIPELINE, {}, ReportSettings(videos=0)).frame_metrics["TC"] == 0.75
+
+
+def test_videos_beyond_the_megabytes_are_left_out_but_for_the_first(files):
+    one = collect_report("tiny", files, PIPELINE, {}, ReportSettings(megabytes=1e-6)).gallery
+    assert [clip.video_id for clip in one.clips] == [2] and one.candidates == 3
+
+
+def rle_track(category: int, *columns: tuple[int, int]) -> dict:
+    """Masks 2×4 that fill whole columns first..last."""
+    masks = []
+    for first, last in columns:
+        mask = np.zeros((2, 4), bool)
+        mask[:, first : last + 1] = True
+        masks.append(encode_mask(mask) if mask.any() else None)
+    return {"category_id": category, "segmentations": masks}
+
+
+def test_the_quality_of_a_video_is_the_mean_iou_of_its_objects_best_tracks():
+    objects = [rle_track(1, (0, 1), (0, 1)), rle_track(2, (3, 3), (1, 0))]
+    tracks = [rle_track(1, (0, 1), (1, 2)), rle_track(1, (0, 0), (1, 0)), rle_track(2, (0, 0), (0, 0))]
+    # First object: shared 4 + 2 of 4 + 6 pixels; the second shares nothing with the only track of its category.
+    assert mean_best_fit(tracks, objects) == pytest.approx((6 / 10 + 0) / 2)
+    assert mean_best_fit([], objects) == 0.0 and mean_best_fit(tracks, []) is None
+    assert mean_best_fit(tracks, [{**objects[0], "iscrowd": 1}]) is None
 
 
 def test_the_page_is_written(inputs, tmp_path):
@@ -210,7 +269,7 @@ def test_the_page_is_written(inputs, tmp_path):
 
 def test_no_videos_on_the_page(files):
     inputs = collect_report("tiny", files, PIPELINE, {}, ReportSettings(videos=0))
-    assert list(inputs.strips) == []
+    assert list(inputs.strips) == [] == list(inputs.gallery.clips)
 
 
 def test_a_missing_metrics_file_is_named(files, tmp_path):
@@ -241,5 +300,7 @@ def test_without_ground_truth_the_page_says_that_there_is_nothing_to_evaluate(fi
     assert not (inputs.video_metrics or inputs.frame_metrics or inputs.pseudo_labels or inputs.label_examples)
     [column] = inputs.strips[0].columns
     assert column.ground_truth is None and column.tracks is not None
+    [clip] = inputs.gallery.clips
+    assert clip.truth is None and clip.quality == pytest.approx(np.mean([track.score for track in clip.tracks]))
     make_report(inputs, tmp_path / "report.html")
     assert "nothing to evaluate" in (tmp_path / "report.html").read_text()

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,10 +12,11 @@ import pytest
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.instance_shards import EncodedInstances
-from wsvis_core.visualization import FrameColumn, ReportInputs, TrackMask, VideoStrip, make_report
-from wsvis_core.visualization.inputs import LabelExample, LabelQuality, LabelView, ResultTable
+from wsvis_core.visualization import FrameColumn, ReportInputs, TrackMask, make_report
+from wsvis_core.visualization.clips import ClipFacts, TrackFacts, make_clip
+from wsvis_core.visualization.inputs import Gallery, LabelExample, LabelQuality, LabelView, ResultTable
 from wsvis_core.visualization.page import page_html
-from wsvis_core.visualization.sections import by_quality, cost_table
+from wsvis_core.visualization.sections import by_quality, cost_table, headline
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -36,7 +40,8 @@ class Outline(HTMLParser):
             self.headings.append(tag)
         self.addresses += [values[name] for name in ("src", "href") if name in values]
         self.ids += [values["id"]] if "id" in values else []
-        if tag == "img" and not values.get("alt"):
+        # An empty text is right for a picture inside a link that has words.
+        if tag == "img" and "alt" not in values:
             self.wordless.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -55,8 +60,8 @@ def outline(html: str) -> Outline:
     return parser
 
 
-def strip(name: str, frames: int, seed: int) -> VideoStrip:
-    generator = np.random.default_rng(seed)
+def clip(name: str, frames: int, number: int):
+    generator = np.random.default_rng(number)
     columns = []
     for index in range(frames):
         frame = generator.integers(0, 255, (12, 20, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
@@ -64,10 +69,10 @@ def strip(name: str, frames: int, seed: int) -> VideoStrip:
         mask[20:70, 30 + 5 * index : 90 + 5 * index] = True
         track = TrackMask(1, "fox", 0.8, mask)
         flow = generator.normal(size=(2, 48, 80)).astype(np.float32)
-        columns.append(
-            FrameColumn(index, frame, flow, np.full((1, 24, 40), 0.6), ["fox"], None, None, None, [track], [track])
-        )
-    return VideoStrip(name, columns, "160x96")
+        cam = np.full((1, 24, 40), 0.6)
+        columns.append(FrameColumn(index, frame, flow, cam, ["fox"], None, None, None, [track], [track]))
+    facts, tracks, truth = ClipFacts(number, name, "160x96", frames), [TrackFacts(1, 0, 0.8)], [TrackFacts(1, 0, None)]
+    return make_clip(facts, columns, ["fox", "crab"], tracks, truth, long_side=320)
 
 
 def example() -> LabelExample:
@@ -91,7 +96,7 @@ def inputs() -> ReportInputs:
             "train_cam": [{"iteration": i, "loss": 1.0 / (i + 1), "loss_cls": 1.0} for i in range(20)],
             "train_flow": [],
         },
-        strips=[strip("one", 2, 0), VideoStrip("none")],
+        gallery=Gallery([clip("one", 2, 7)], held_out=1, candidates=1),
         settings={"cam": {"scales": (0.5, 1.0), "backbone": "resnet18"}, "root": Path("data")},
         split_counts={"train": {"videos": 100, "frames": 1200}},
         stage_costs=[{"rule": "train_cam", "seconds": 73.0, "max_rss_mb": 1536.0}],
@@ -104,12 +109,14 @@ def test_the_page_is_sound_html_without_anything_from_outside(tmp_path):
     make_report(inputs(), output)
     html = output.read_text(encoding="utf-8")
     seen = outline(html)
-    assert seen.headings[0] == "h1" and seen.headings.count("h2") == 7
+    assert seen.headings[0] == "h1" and seen.headings.count("h2") == 7 + 1  # the player's
     assert seen.wordless == [] and len(set(seen.ids)) == len(seen.ids)
     assert all(address.startswith(("data:", "#")) for address in seen.addresses)
-    assert all(address[1:] in seen.ids for address in seen.addresses if address.startswith("#"))
-    assert "http" not in html and "<script" not in html and "@import" not in html
-    assert "prefers-color-scheme:dark" in html and "<title>Masks &amp; tracks: demo</title>" in html
+    sections = [address[1:] for address in seen.addresses if re.fullmatch(r"#[a-z-]+", address)]
+    assert {*sections} <= {*seen.ids} and "main" in sections and "videos" in sections
+    assert "http://" not in html and "https://" not in html and "@import" not in html
+    assert re.search(r"url\((?!#)", html) is None  # parts of a drawing refer to each other
+    assert "light-dark(" in html and "<title>Masks &amp; tracks: demo</title>" in html
     assert list(output.parent.iterdir()) == [output]
 
 
@@ -133,15 +140,15 @@ def test_the_numbers_stand_in_the_page():
         "4 objects",
     ):
         assert text in html
-    assert "No records of this stage." in html and "no frames of this video" in html
+    assert "No records of this stage." in html and "1 of 1 held-out videos are on this page." in html
     assert page_html(inputs()) == html
 
 
 def test_an_empty_run_says_what_is_missing():
     html = page_html(ReportInputs("nothing yet"))
     outline(html)
-    assert html.count("not evaluated") == 3
     for words in (
+        "Nothing was evaluated",
         "No video or frame metrics",
         "No pseudo-label metrics",
         "No per-category metrics",
@@ -156,15 +163,22 @@ def test_an_empty_run_says_what_is_missing():
         assert words in html
 
 
-def test_six_videos_of_five_frames_stay_below_three_megabytes():
-    many = ReportInputs("size", ["fox"], strips=[strip(str(i), 5, i) for i in range(6)])
-    # Blocks of random colour are harder for JPEG than real frames are; two of six layers are missing here.
-    assert len(page_html(many).encode()) < 3e6 * 4 / 6
+def test_only_what_was_evaluated_has_a_card_and_videos_without_masks_show_counts():
+    html = headline(inputs())
+    assert html.count('class="card"') == 5 and "Temporal consistency" not in html and "Tracks" not in html
+    own = replace(inputs(), video_metrics={}, frame_metrics={"TC": 0.5}, pseudo_labels={})
+    html = headline(own)
+    assert re.findall('class="name">(.*?)</p>', html) == ["Temporal consistency", "Tracks", "Videos"] and "50.0" in html
 
 
-def test_only_layers_that_exist_have_a_switch():
+def test_only_the_page_s_own_scripts_may_run():
     html = page_html(inputs())
-    assert 'id="layer-flow"' in html and 'id="layer-prediction"' not in html
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    assert len(digests) == 2 and re.findall("sha256-([^&]*)&#x27;", policy) == digests
+    assert policy.startswith("default-src &#x27;none&#x27;; img-src data:;") and "unsafe-eval" not in policy
+    assert re.search(r"\son\w+=", re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)) is None
 
 
 def test_categories_come_best_first_and_unknown_ones_last():
@@ -182,8 +196,8 @@ def test_costs_have_totals_repeated_rules_stay_apart_and_unknown_figures_are_das
     assert "train (2)" in html and "1 min 10 s" in html and html.count("512 MiB") == 2 and html.count("–") == 3
 
 
-def test_a_bad_picture_leaves_no_file(tmp_path):
-    bad = ReportInputs("bad", strips=[VideoStrip("cat", [FrameColumn(3, np.zeros((4, 4)))])])
-    with pytest.raises(WsvisError, match="video 'cat', frame 3"):
-        make_report(bad, tmp_path / "report.html")
+def test_a_report_that_cannot_be_made_leaves_no_file(tmp_path):
+    bad = LabelExample("cat, frame 3", np.zeros((4, 4)), [], {})
+    with pytest.raises(WsvisError, match="example 'cat, frame 3'"):
+        make_report(ReportInputs("bad", label_examples={"worst": [bad]}), tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []

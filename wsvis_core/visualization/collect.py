@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wsvis_core.cam.infer import CamReader
 from wsvis_core.config import ReportSettings
 from wsvis_core.datasets.video import Video, VideoDataset
@@ -18,30 +16,30 @@ from wsvis_core.evaluation.ground_truth import has_masks
 from wsvis_core.evaluation.infer import NOT_EVALUATED
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.storage.files import read_json
-from wsvis_core.storage.instance_shards import InstanceReader, open_instances
-from wsvis_core.storage.rle import decode_mask
+from wsvis_core.storage.instance_shards import open_instances
 from wsvis_core.tracking.results import read_results
 from wsvis_core.visualization.collect_labels import label_examples, label_metrics, label_quality
+from wsvis_core.visualization.collect_videos import VideoLayers, by_video, collect_gallery, collect_strips
 from wsvis_core.visualization.inputs import (
-    FrameColumn,
     LabelExample,
     ReportInputs,
     TrackCategory,
-    TrackMask,
     TrackQuality,
     TransferSheet,
     TransferView,
-    VideoStrip,
 )
+from wsvis_core.visualization.markup import duration
 from wsvis_core.visualization.tables import read_table
 from wsvis_core.visualization.transfers import read_transfers
+from wsvis_core.visualization.versions import code_version
 
 
 @dataclass(frozen=True)
 class RunFiles:
     """Where the artefacts of one pipeline lie. Labellers, rounds and tables map a name to its files, in page order.
 
-    transfers: round -> (its transfers, its training records).
+    transfers: round -> (its transfers, its training records) · consistency: of the last round's masks · quality:
+    estimates of the tracks' quality.
     """
 
     dataset: Path
@@ -60,19 +58,8 @@ class RunFiles:
     benchmarks: Path
     tables: Mapping[str, Path] = field(default_factory=dict)
     transfers: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Layers:
-    """Open readers of everything a strip shows, and tracks and ground truth by video."""
-
-    dataset: VideoDataset
-    flow: FlowReader
-    cams: CamReader
-    pseudo_labels: InstanceReader
-    predictions: InstanceReader
-    tracks: dict[int, list[dict[str, Any]]]
-    ground_truth: dict[int, list[dict[str, Any]]] | None
+    consistency: Path | None = None
+    quality: Path | None = None
 
 
 def collect_report(
@@ -85,12 +72,16 @@ def collect_report(
     last_round = list(frame_metrics)[-1]
     scored = {labeller: _metrics(path) for labeller, path in files.pseudo_label_metrics.items()}
     labels = {labeller: found for labeller, found in scored.items() if found}
+    quality = None if files.quality is None else read_json(files.quality, made_by="the quality rule")
+    layers = _layers(dataset, files, quality)
+    costs = stage_costs(files.benchmarks)
+    splits = {split: _counts(dataset.split(split)) for split in ("train", "val")}
     return ReportInputs(
         title=f"wsvis · {name}",
         class_names=[category.name for category in dataset.categories],
         video_metrics=_numbers(video_metrics),
         track_quality=track_quality(video_metrics),
-        frame_metrics=_numbers(frame_metrics[last_round]) | _rounds(frame_metrics),
+        frame_metrics=_numbers(frame_metrics[last_round]) | _rounds(frame_metrics) | _consistency(files.consistency),
         pseudo_labels={labeller: label_metrics(found) for labeller, found in labels.items()},
         label_quality={labeller: label_quality(found) for labeller, found in labels.items()},
         label_examples=_label_examples(dataset, files, labels),
@@ -98,16 +89,42 @@ def collect_report(
         categories=_categories(video_metrics, frame_metrics[last_round]),
         scalars={stage: _records(path) for stage, path in files.records.items()},
         transfers={name: _transfers(dataset, *paths) for name, paths in files.transfers.items()},
-        strips=_strips(dataset, files, settings),
+        gallery=collect_gallery(layers, settings),
+        quality=quality,
+        strips=collect_strips(layers, settings),
         settings=run_settings,
-        split_counts={split: _counts(dataset.split(split)) for split in ("train", "val")},
-        stage_costs=stage_costs(files.benchmarks),
+        split_counts=splits,
+        stage_costs=costs,
         facts={
             "data set": name,
+            "videos": f"{splits['train']['videos']} training, {splits['val']['videos']} held-out",
+            "classes": str(len(dataset.categories)),
             **({} if video_metrics else {"ground truth": "none: class labels only, nothing to evaluate"}),
             **{key: str(value) for key, value in pipeline.items() if isinstance(value, str | int)},
+            "time": f"{duration(sum(float(str(row['seconds'])) for row in costs))} in {len(costs)} stages",
+            "code": code_version(),
         },
     )
+
+
+def _layers(dataset: VideoDataset, files: RunFiles, quality: Mapping[str, Any] | None) -> VideoLayers:
+    truth = read_json(files.ground_truth, made_by="rule prepare_dataset")
+    rows = [] if quality is None else quality.get("tracks", [])
+    return VideoLayers(
+        dataset,
+        FlowReader([files.flow]),
+        CamReader([files.cams]),
+        open_instances([files.pseudo_labels]),
+        open_instances([files.predictions]),
+        by_video(read_results(files.tracks)),
+        by_video(truth["annotations"]) if has_masks(truth) else None,
+        {(row["video_id"], row["track"]): row["estimate"] for row in rows},
+    )
+
+
+def _consistency(path: Path | None) -> dict[str, float]:
+    """Temporal consistency, which needs no ground truth."""
+    return {} if path is None else {"TC": float(read_json(path, made_by="rule evaluate_consistency")["TC"])}
 
 
 def _label_examples(
@@ -209,65 +226,3 @@ def stage_costs(folder: Path) -> list[dict[str, object]]:
 def _number(text: str) -> float | None:
     """A benchmark cell; very short jobs have no memory reading."""
     return float(text) if text not in ("", "-", "NA") else None
-
-
-def _strips(dataset: VideoDataset, files: RunFiles, settings: ReportSettings) -> list[VideoStrip]:
-    """The first held-out videos of the shard whose CAMs and pseudo-labels were made for the report."""
-    truth = read_json(files.ground_truth, made_by="rule prepare_dataset")
-    layers = _Layers(
-        dataset,
-        FlowReader([files.flow]),
-        CamReader([files.cams]),
-        open_instances([files.pseudo_labels]),
-        open_instances([files.predictions]),
-        _by_video(read_results(files.tracks)),
-        _by_video(truth["annotations"]) if has_masks(truth) else None,
-    )
-    shown = [video for video in dataset.split("val") if video.id in layers.predictions][: settings.videos]
-    return [_strip(layers, video, settings.frames_per_video) for video in shown]
-
-
-def _by_video(entries: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    groups: dict[int, list[dict[str, Any]]] = {}
-    for entry in entries:
-        groups.setdefault(entry["video_id"], []).append(entry)
-    return groups
-
-
-def _strip(layers: _Layers, video: Video, frames: int) -> VideoStrip:
-    """Evenly spaced frames of a video, first and last among them."""
-    moments = sorted({round(t) for t in np.linspace(0, len(video) - 1, min(frames, len(video)))})
-    classes = np.flatnonzero(layers.dataset.class_labels(video).any(axis=0))
-    names = ", ".join(layers.dataset.categories[c].name for c in classes) or "none"
-    note = f"{len(video)} frames of {video.width}×{video.height}; classes: {names}"
-    return VideoStrip(video.name, [_column(layers, video, t) for t in moments], note)
-
-
-def _column(layers: _Layers, video: Video, t: int) -> FrameColumn:
-    cams = layers.cams.frame(video.id, t)
-    names = [category.name for category in layers.dataset.categories]
-    return FrameColumn(
-        index=t,
-        frame=layers.dataset.read_frame(video, t),
-        flow=layers.flow.next_flow(video.id, t, (video.height, video.width)).flow.numpy(),
-        cam=cams.high_res,
-        cam_classes=[names[key] for key in cams.keys],
-        pseudo_labels=layers.pseudo_labels.frame(video.id, t),
-        predictions=layers.predictions.frame(video.id, t),
-        tracks=_masks_at(layers, layers.tracks.get(video.id, []), t),
-        ground_truth=None
-        if layers.ground_truth is None
-        else _masks_at(layers, layers.ground_truth.get(video.id, []), t),
-    )
-
-
-def _masks_at(layers: _Layers, entries: Sequence[dict[str, Any]], t: int) -> list[TrackMask]:
-    """The tracks or annotated objects that exist in frame t; ids count the video's entries from 1."""
-    categories = layers.dataset.categories
-    found = []
-    for number, entry in enumerate(entries, start=1):
-        rle = entry["segmentations"][t]
-        if rle is not None:
-            name = categories[layers.dataset.class_index(entry["category_id"])].name
-            found.append(TrackMask(number, name, entry.get("score"), decode_mask(rle)))
-    return found

@@ -15,8 +15,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from wsvis_core.storage.files import atomic_path
+from wsvis_core.visualization.assets import light_colours
 from wsvis_core.visualization.markup import escape
-from wsvis_core.visualization.stylesheet import light_colours
 
 # Drawn with these stand-ins, which become CSS variables of the page afterwards.
 INK, RULE, STRONG = "#0a0001", "#0a0002", "#0a0003"

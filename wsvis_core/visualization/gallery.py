@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.visualization.inputs import LabelExample, LabelView
-from wsvis_core.visualization.layers import Item, class_name, instances_as_arrays, overlay_scale
+from wsvis_core.visualization.layers import Item, class_name, instances_as_arrays, items_html, overlay_scale
 from wsvis_core.visualization.markup import escape, image
 from wsvis_core.visualization.overlays import check_frame, class_colours, draw_labels, hex_colour
-from wsvis_core.visualization.strips import items_html
 
 ENTRIES = 5
 MISSED_IOU = 0.1

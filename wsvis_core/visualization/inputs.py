@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,11 +48,86 @@ class FrameColumn:
 
 @dataclass(frozen=True)
 class VideoStrip:
-    """Some moments of one video in time order; `note` is one line under the name (length, size, class labels)."""
+    """Some moments of one video in time order."""
 
     name: str
     columns: Sequence[FrameColumn] = ()
-    note: str = ""
+
+
+class ClipMark(NamedTuple):
+    """One instance of a clip's moment: class index, score 0..1, mask as the text of a compressed RLE."""
+
+    class_index: int
+    score: float
+    mask: str
+
+
+@dataclass(frozen=True)
+class ClipTrack:
+    """One track of a clip, or one annotated object.
+
+    number: from 1 within its video · score: 0..1, None for an object · masks: for each of the clip's N moments the
+    text of a compressed RLE, or None where it is absent · estimate: how far it is to be trusted, 0..1, where known.
+    """
+
+    number: int
+    class_index: int
+    score: float | None
+    masks: Sequence[str | None]
+    estimate: float | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video of the gallery at N ≥ 1 moments, encoded for the page's player. A layer that was not made is None.
+
+    video_id     the data set's id
+    size         (h, w) of pictures and masks
+    length       frames of the whole video; `frames` says which of them the N moments are, ascending
+    pictures     N JPEGs
+    flow         N JPEGs of the flow as colours, at a size of their own; full_flow: pixels that full colour stands for
+    cam          N WebPs (h', w', RGBA): the strongest class's colour, its activation as opacity
+    cam_classes  for each moment the class indices of its CAMs
+    pseudo_labels, predictions   for each moment its instances, best score first
+    tracks, truth                of the whole video, in the order of their numbers
+    classes      class indices that the video is labelled with
+    quality      0..1 or None; what best and worst mean in the gallery
+    cover        a JPEG of one moment with its tracks
+    """
+
+    video_id: int
+    name: str
+    note: str
+    size: tuple[int, int]
+    length: int
+    frames: Sequence[int]
+    pictures: Sequence[bytes]
+    flow: Sequence[bytes] | None
+    full_flow: float
+    cam: Sequence[bytes] | None
+    cam_classes: Sequence[Sequence[int]]
+    pseudo_labels: Sequence[Sequence[ClipMark]] | None
+    predictions: Sequence[Sequence[ClipMark]] | None
+    tracks: Sequence[ClipTrack] | None
+    truth: Sequence[ClipTrack] | None
+    classes: Sequence[int]
+    quality: float | None
+    cover: bytes
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The videos that can be watched on the page.
+
+    held_out: videos of the split · candidates: those whose layers were made for the report · quality_name,
+    quality_note: what the clips' `quality` is, in two words and in a sentence.
+    """
+
+    clips: Sequence[Clip] = ()
+    held_out: int = 0
+    candidates: int = 0
+    quality_name: str = ""
+    quality_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +244,9 @@ class ReportInputs:
     tables            name ("table4") -> a table over many runs
     scalars           stage name -> JSONL records, each {"iteration": int, "loss_...": float, ...}
     transfers         round name -> MaskConsist's transfers
+    gallery           videos to watch
+    quality           estimates of the tracks' quality, as `quality.json` holds them; None without
+    strips            single moments of the first videos, for the picture beside the page
     settings          the merged configuration, nested plain types
     split_counts      split name -> {"videos": int, "frames": int, ...}
     stage_costs       [{"rule": str, "seconds": float, "max_rss_mb": float | None}, ...] in the order they ran
@@ -187,6 +265,8 @@ class ReportInputs:
     tables: Mapping[str, ResultTable] = field(default_factory=dict)
     scalars: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     transfers: Mapping[str, TransferSheet] = field(default_factory=dict)
+    gallery: Gallery = field(default_factory=Gallery)
+    quality: Mapping[str, Any] | None = None
     strips: Sequence[VideoStrip] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     split_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

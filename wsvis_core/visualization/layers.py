@@ -1,4 +1,4 @@
-"""One layer of a video strip at a time: the moments of a video in, a row of pictures with captions out."""
+"""The layers of a moment of a video as pictures, a row per layer; and coloured captions under pictures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.instances import InstanceSet
 from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.visualization.inputs import FrameColumn, TrackMask, VideoStrip
-from wsvis_core.visualization.maps import cam_overlay, check_flow, flow_to_rgb, flow_wheel, label_map_to_rgb
-from wsvis_core.visualization.overlays import (
-    check_frame,
-    class_colours,
-    draw_instances,
-    draw_tracks,
-    enlarge,
-    hex_colour,
-    track_colours,
-)
+from wsvis_core.visualization.maps import cam_overlay, check_flow, flow_to_rgb, label_map_to_rgb
+from wsvis_core.visualization.markup import escape
+from wsvis_core.visualization.overlays import check_frame, class_colours, draw_instances, draw_tracks, enlarge
 
 LONG_SIDE = 320  # pixels of the longer side of an embedded picture, at most
 
@@ -44,32 +37,34 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One layer over time: key (for the page's switches), title, note, cells in time order (None: not made)."""
+    """One layer over time: key, title, pictures uint8 (H,W,3) in time order (None: not made)."""
 
     key: str
     title: str
-    cells: tuple[Cell | None, ...]
-    note: str = ""
-    items: tuple[Item, ...] = ()
-    key_picture: np.ndarray | None = None
+    pictures: tuple[np.ndarray | None, ...]
 
 
 def layer_rows(strip: VideoStrip, class_names: Sequence[str]) -> list[Row]:
     """All layers that at least one moment of the strip has, in the order of the pipeline. No moment, no row."""
-    builders: list[Callable[[], Row]] = [
-        lambda: _frame_row(strip.columns),
-        lambda: _flow_row(strip.columns),
-        lambda: _cam_row(strip.columns, class_names),
-        lambda: _label_map_row(strip.columns),
-        lambda: _instance_row("pseudo", "Pseudo-label", strip.columns, class_names, "pseudo_labels"),
-        lambda: _instance_row("prediction", "Prediction", strip.columns, class_names, "predictions"),
-        lambda: _track_row("tracks", "Tracks", strip.columns, "tracks"),
-        lambda: _track_row("truth", "Ground truth", strip.columns, "ground_truth"),
+    columns = strip.columns
+    for column in columns:
+        check_column(strip.name, column)
+    largest = flow_scale([column.flow for column in columns if column.flow is not None])
+
+    def row(key: str, title: str, draw: Callable[[FrameColumn], np.ndarray | None]) -> Row:
+        return Row(key, title, tuple(map(draw, columns)))
+
+    rows = [
+        row("frame", "Frame", lambda column: enlarge(column.frame, _base_scale(column.frame))),
+        row("flow", "Flow", lambda column: _flow(column, largest)),
+        row("cam", "CAM", lambda column: _cam(column, class_names)),
+        row("labels", "Label map", _label_map),
+        row("pseudo", "Pseudo-label", lambda column: _instances(column, column.pseudo_labels)),
+        row("prediction", "Prediction", lambda column: _instances(column, column.predictions)),
+        row("tracks", "Tracks", lambda column: _tracks(column, column.tracks)),
+        row("truth", "Ground truth", lambda column: _tracks(column, column.ground_truth)),
     ]
-    for column in strip.columns:
-        _check_column(strip.name, column)
-    rows = [build() for build in builders]
-    return [row for row in rows if any(cell is not None for cell in row.cells)]
+    return [row for row in rows if any(picture is not None for picture in row.pictures)]
 
 
 def instances_as_arrays(instances: EncodedInstances | InstanceSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,7 +89,8 @@ def cam_channels(column: FrameColumn) -> tuple[list[str], np.ndarray]:
     return list(column.cam_classes), array
 
 
-def _check_column(video: str, column: FrameColumn) -> None:
+def check_column(video: str, column: FrameColumn) -> None:
+    """Nothing, or a WsvisError that names video and frame where a picture of the moment cannot be drawn."""
     try:
         check_frame(column.frame)
         if column.flow is not None:
@@ -105,9 +101,14 @@ def _check_column(video: str, column: FrameColumn) -> None:
         raise WsvisError(f"video {video!r}, frame {column.index}: {error}") from None
 
 
-def _base_scale(frame: np.ndarray) -> float:
-    """1 for small frames (the page enlarges them), less for frames longer than LONG_SIDE."""
-    return min(1.0, LONG_SIDE / max(frame.shape[:2]))
+def flow_scale(flows: Sequence[np.ndarray]) -> float:
+    """The magnitude in pixels that full colour stands for in a video: N flows (2,h,w), N may be 0.
+
+    From a high percentile, as one broken pixel must not dim the rest. At least one pixel, so that a still scene stays
+    dark.
+    """
+    magnitudes = [np.hypot(*np.nan_to_num(flow.astype(np.float32), posinf=0, neginf=0)) for flow in flows]
+    return max([1.0, *(float(np.percentile(values, 99.5)) for values in magnitudes)])
 
 
 def overlay_scale(frame: np.ndarray) -> float:
@@ -115,98 +116,61 @@ def overlay_scale(frame: np.ndarray) -> float:
     return min(2.0, LONG_SIDE / max(frame.shape[:2]))
 
 
-def _frame_row(columns: Sequence[FrameColumn]) -> Row:
-    cells = [Cell(enlarge(c.frame, _base_scale(c.frame)), f"frame {c.index}") for c in columns]
-    return Row("frame", "Frame", tuple(cells))
-
-
-def _flow_row(columns: Sequence[FrameColumn]) -> Row:
-    flows = [column.flow for column in columns if column.flow is not None]
-    # One scale for the whole video, from a high percentile: one broken pixel must not dim the rest. At least
-    # one pixel, so that a still scene stays dark.
-    magnitudes = [np.hypot(*np.nan_to_num(flow.astype(np.float32), posinf=0, neginf=0)) for flow in flows]
-    largest = max([1.0, *(float(np.percentile(values, 99.5)) for values in magnitudes)])
-
-    def cell(column: FrameColumn) -> Cell | None:
-        if column.flow is None:
-            return None
-        picture, _ = flow_to_rgb(column.flow, largest)
-        return Cell(enlarge(picture, _base_scale(picture)), f"optical flow of frame {column.index}")
-
-    note = f"full colour {largest:.1f} px"
-    return Row("flow", "Flow", tuple(map(cell, columns)), note, key_picture=flow_wheel(40))
-
-
-def _cam_row(columns: Sequence[FrameColumn], class_names: Sequence[str]) -> Row:
-    seen: dict[str, Item] = {}
-
-    def cell(column: FrameColumn) -> Cell | None:
-        if column.cam is None:
-            return None
-        names, cam = cam_channels(column)
-        colours = class_colours([_class_index(name, class_names, i) for i, name in enumerate(names)])
-        items = [Item(hex_colour(colour), name) for name, colour in zip(names, colours, strict=True)]
-        seen.update({item.text: item for item in items})
-        frame = enlarge(column.frame, _base_scale(column.frame))
-        alt = f"class activation of frame {column.index}: {', '.join(names) or 'no class'}"
-        return Cell(cam_overlay(frame, cam, colours), alt)
-
-    cells = tuple(map(cell, columns))
-    return Row("cam", "CAM", cells, "line at 0.5" if seen else "no class in these frames", tuple(seen.values()))
-
-
-def _label_map_row(columns: Sequence[FrameColumn]) -> Row:
-    def cell(column: FrameColumn) -> Cell | None:
-        if column.label_map is None:
-            return None
-        frame = enlarge(column.frame, _base_scale(column.frame))
-        return Cell(label_map_to_rgb(column.label_map, frame), f"label map of frame {column.index}")
-
-    return Row("labels", "Label map", tuple(map(cell, columns)), "hatched: ignored")
-
-
-def _instance_row(
-    key: str, title: str, columns: Sequence[FrameColumn], class_names: Sequence[str], attribute: str
-) -> Row:
-    def cell(column: FrameColumn) -> Cell | None:
-        instances = getattr(column, attribute)
-        if instances is None:
-            return None
-        masks, classes, scores = instances_as_arrays(instances)
-        colours = class_colours(classes.tolist())
-        texts = [f"{class_name(c, class_names)} {_percent(s)}" for c, s in zip(classes, scores, strict=True)]
-        items = [Item(hex_colour(colour), text) for colour, text in zip(colours, texts, strict=True)]
-        picture = draw_instances(column.frame, masks, colours, scale=overlay_scale(column.frame))
-        alt = f"{title.lower()} on frame {column.index}: {', '.join(texts) or 'no instance'}"
-        return Cell(picture, alt, tuple(items))
-
-    return Row(key, title, tuple(map(cell, columns)), "coloured by class")
-
-
-def _track_row(key: str, title: str, columns: Sequence[FrameColumn], attribute: str) -> Row:
-    def cell(column: FrameColumn) -> Cell | None:
-        entries = getattr(column, attribute)
-        if entries is None:
-            return None
-        tracks = [TrackMask(*entry) for entry in entries]
-        ids = [track.track_id for track in tracks]
-        masks = [track.mask for track in tracks]
-        picture = draw_tracks(column.frame, ids, masks, scale=overlay_scale(column.frame))
-        texts = [f"{track.track_id} {track.class_name}" for track in tracks]
-        items = [Item(hex_colour(c), text) for c, text in zip(track_colours(ids), texts, strict=True)]
-        alt = f"{title.lower()} on frame {column.index}: {', '.join(texts) or 'no track'}"
-        return Cell(picture, alt, tuple(items))
-
-    return Row(key, title, tuple(map(cell, columns)), "coloured by track")
-
-
-def _class_index(name: str, class_names: Sequence[str], position: int) -> int:
+def class_index(name: str, class_names: Sequence[str], position: int) -> int:
+    """The index of a class, or `position` for a name that is none of them."""
     return list(class_names).index(name) if name in class_names else position
 
 
 def class_name(index: int, class_names: Sequence[str]) -> str:
+    """The name of a class index, known or not."""
     return class_names[index] if 0 <= index < len(class_names) else f"class {index}"
 
 
-def _percent(score: float) -> str:
-    return f"{100 * float(score):.0f}"
+def items_html(items: Sequence[Item], more: int = 0) -> str:
+    """Caption entries as a list of coloured dots, and how many more there are; an empty text for no entry."""
+    if not items:
+        return ""
+    entries = "".join(f'<li style="--dot:{item.colour}">{escape(item.text)}</li>' for item in items)
+    rest = f"<li>+{more}</li>" if more > 0 else ""
+    return f'<ul class="dots">{entries}{rest}</ul>'
+
+
+def _base_scale(frame: np.ndarray) -> float:
+    """1 for small frames (the page enlarges them), less for frames longer than LONG_SIDE."""
+    return min(1.0, LONG_SIDE / max(frame.shape[:2]))
+
+
+def _flow(column: FrameColumn, largest: float) -> np.ndarray | None:
+    if column.flow is None:
+        return None
+    picture, _ = flow_to_rgb(column.flow, largest)
+    return enlarge(picture, _base_scale(picture))
+
+
+def _cam(column: FrameColumn, class_names: Sequence[str]) -> np.ndarray | None:
+    if column.cam is None:
+        return None
+    names, cam = cam_channels(column)
+    colours = class_colours([class_index(name, class_names, i) for i, name in enumerate(names)])
+    return cam_overlay(enlarge(column.frame, _base_scale(column.frame)), cam, colours)
+
+
+def _label_map(column: FrameColumn) -> np.ndarray | None:
+    if column.label_map is None:
+        return None
+    return label_map_to_rgb(column.label_map, enlarge(column.frame, _base_scale(column.frame)))
+
+
+def _instances(column: FrameColumn, instances: EncodedInstances | InstanceSet | None) -> np.ndarray | None:
+    if instances is None:
+        return None
+    masks, classes, _ = instances_as_arrays(instances)
+    return draw_instances(column.frame, masks, class_colours(classes.tolist()), scale=overlay_scale(column.frame))
+
+
+def _tracks(column: FrameColumn, entries: Sequence[TrackMask] | None) -> np.ndarray | None:
+    if entries is None:
+        return None
+    tracks = [TrackMask(*entry) for entry in entries]
+    ids, masks = [track.track_id for track in tracks], [track.mask for track in tracks]
+    return draw_tracks(column.frame, ids, masks, scale=overlay_scale(column.frame))

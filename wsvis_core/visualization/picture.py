@@ -47,10 +47,10 @@ def _middle(strip: VideoStrip) -> VideoStrip:
 
 
 def _cell(row: Row | None, size: tuple[int, int]) -> np.ndarray:
-    cell = row.cells[0] if row is not None else None
-    if cell is None:
+    picture = row.pictures[0] if row is not None else None
+    if picture is None:
         return np.full((size[1], size[0], 3), BACKGROUND, np.uint8)
-    return cv2.resize(cell.picture, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def _title(text: str) -> np.ndarray:

@@ -20,21 +20,28 @@ from wsvis_core.visualization.markup import (
     table,
 )
 from wsvis_core.visualization.plots import scalar_charts
-from wsvis_core.visualization.strips import LAYERS, made_layers, strip_html
-
-SIZES = {"small": ("S", ""), "medium": ("M", " checked"), "large": ("L", "")}
 
 
 def headline(inputs: ReportInputs) -> str:
-    """The few numbers a reader came for, largest first on the page."""
+    """The few numbers a reader came for, largest first on the page; what was not evaluated has no card."""
+    clips, held_out = inputs.gallery.clips, inputs.gallery.held_out
+    tracks = sum(len(clip.tracks or ()) for clip in clips)
     cards = [
         _card("Video AP50", "AP50", inputs.video_metrics, "tracked masks, whole videos"),
         _card("Video mAP", "mAP", inputs.video_metrics, "mean over IoU .50 to .95"),
         _card("Frame AP50", "AP50", inputs.frame_metrics, "masks of single frames"),
+        _card("Temporal consistency", "TC", inputs.frame_metrics, "AP50 of masks against those of the frame before"),
+        *(
+            _card(f"Pseudo-label AP50, {name}", "AP50", metrics, "training labels of stage 1")
+            for name, metrics in inputs.pseudo_labels.items()
+        ),
     ]
-    for name, metrics in inputs.pseudo_labels.items():
-        cards.append(_card(f"Pseudo-label AP50, {name}", "AP50", metrics, "training labels of stage 1"))
-    return f'<div class="cards">{"".join(cards)}</div>'
+    if not inputs.video_metrics and clips:
+        cards += [
+            _count_card("Tracks", tracks, f"in the {number(len(clips))} videos on this page"),
+            _count_card("Videos", held_out, "looked at, without masks to compare with"),
+        ]
+    return f'<div class="cards">{"".join(cards)}</div>' if any(cards) else empty("Nothing was evaluated.")
 
 
 def metrics_section(inputs: ReportInputs) -> str:
@@ -49,7 +56,7 @@ def metrics_section(inputs: ReportInputs) -> str:
         if inputs.categories
         else empty("No per-category metrics."),
     ]
-    return f'<div class="tables">{"".join(parts)}</div>'
+    return f'<div class="tables one">{"".join(parts)}</div>'
 
 
 def by_quality(categories: Mapping[str, Metrics]) -> dict[str, Metrics]:
@@ -78,27 +85,6 @@ def training_section(scalars: Mapping[str, Sequence[Mapping[str, float]]], *, wi
             f'<div class="charts">{body}</div></section>'
         )
     return "".join(parts)
-
-
-def videos_section(inputs: ReportInputs) -> str:
-    """Switches for layers and picture size, then one contact sheet per video."""
-    if not inputs.strips:
-        return empty("No videos were selected for this report.")
-    present = {key for strip in inputs.strips for key in made_layers(strip)}
-    layers = "".join(
-        f'<label><input type="checkbox" id="layer-{key}" checked> {escape(words)}</label>'
-        for key, words in LAYERS.items()
-        if key in present
-    )
-    sizes = "".join(
-        f'<label><input type="radio" name="size" id="size-{key}"{checked}> {words}</label>'
-        for key, (words, checked) in SIZES.items()
-    )
-    sheets = "".join(strip_html(strip, inputs.class_names) for strip in inputs.strips)
-    return (
-        f'<div class="switches"><fieldset><legend>Layers</legend>{layers}</fieldset>'
-        f"<fieldset><legend>Size</legend>{sizes}</fieldset></div>{sheets}"
-    )
 
 
 def run_section(inputs: ReportInputs) -> str:
@@ -137,12 +123,17 @@ def facts_list(facts: Mapping[str, str]) -> str:
 
 
 def _card(title: str, name: str, metrics: Metrics, note: str) -> str:
-    value = metrics.get(name)
-    share = fraction(name, value)
-    shown = f"<strong>{metric(name, value)}</strong>" if share is not None else '<strong class="none">–</strong>'
-    under = bar(share) if share is not None else bar(0)
-    note = note if share is not None else "not evaluated"
-    return f'<div class="card"><h3>{escape(title)}</h3>{shown}{under}<p class="note">{escape(note)}</p></div>'
+    """A card of a metric that is known, else nothing."""
+    share = fraction(name, metrics.get(name))
+    if share is None:
+        return ""
+    shown = f"<strong>{metric(name, share)}</strong>{bar(share)}"
+    return f'<div class="card"><p class="name">{escape(title)}</p>{shown}<p class="note">{escape(note)}</p></div>'
+
+
+def _count_card(title: str, count: int, note: str) -> str:
+    shown = f"<strong>{number(count)}</strong>"
+    return f'<div class="card"><p class="name">{escape(title)}</p>{shown}<p class="note">{escape(note)}</p></div>'
 
 
 def figure_html(chart: Chart) -> str:

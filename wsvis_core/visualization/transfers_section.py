@@ -9,12 +9,11 @@ import numpy as np
 from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.visualization.drawing import Chart
 from wsvis_core.visualization.inputs import TransferSheet, TransferView
-from wsvis_core.visualization.layers import Cell, Item, class_name, instances_as_arrays, overlay_scale
+from wsvis_core.visualization.layers import Cell, Item, class_name, instances_as_arrays, items_html, overlay_scale
 from wsvis_core.visualization.markup import escape, image
 from wsvis_core.visualization.overlays import class_colours, draw_instances, draw_labels, enlarge, hex_colour
 from wsvis_core.visualization.plots import grouped_charts
 from wsvis_core.visualization.sections import empty, figure_html
-from wsvis_core.visualization.strips import CAPTION_ENTRIES, items_html
 
 EXPLANATION = (
     "MaskConsist trains on pairs of frames. What the network predicts on one frame is carried along the flow to the "
@@ -36,6 +35,7 @@ GROUPS = {
 TRANSFER_SCALARS = frozenset(name for names in GROUPS.values() for name in names)
 COLUMNS = ("source frame", "labels", "predictions", "target frame", "labels", "predictions", "trains on")
 SHOWN_PREDICTIONS = 5
+CAPTION_ENTRIES = 4
 WHITE = "#ffffff"
 
 

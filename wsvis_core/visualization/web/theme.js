@@ -1,0 +1,34 @@
+// Light, dark, or as the system says; remembered where the browser lets a page remember.
+const THEMES = ["system", "light", "dark"];
+
+function storedTheme() {
+  try {
+    const found = localStorage.getItem("wsvis-theme");
+    return THEMES.includes(found) ? found : "system";
+  } catch {
+    return "system";
+  }
+}
+
+function setTheme(theme) {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  try {
+    localStorage.setItem("wsvis-theme", theme);
+  } catch {
+    // Nothing remembers it; the page itself has it.
+  }
+}
+
+setTheme(storedTheme());
+document.addEventListener("DOMContentLoaded", () => {
+  const button = document.getElementById("theme");
+  const shown = () => document.documentElement.dataset.theme ?? "system";
+  const write = () => (button.textContent = `theme: ${shown()}`);
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    setTheme(THEMES[(THEMES.indexOf(shown()) + 1) % THEMES.length]);
+    write();
+  });
+  write();
+});
