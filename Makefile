@@ -36,6 +36,7 @@ demo: install
 	@echo "Open results/demo_report.html in a browser; the tracks are in results/demo_vis.json."
 
 test: install
+	@./tools/find_chromium.sh
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=85
 	@$(MAKE) --no-print-directory lint
