@@ -38,6 +38,8 @@ with job(snakemake.log[0], threads=snakemake.threads):
             benchmarks=Path(snakemake.params.benchmarks),
             transfers=transfers,
             consistency=Path(files.consistency),
+            quality=Path(files.quality),
+            quality_metrics=Path(files.quality_metrics),
             tables={Path(path).stem: Path(path) for path in files.tables},
         ),
         pipeline,

@@ -98,6 +98,17 @@ def transfer_sheet() -> TransferSheet:
     return TransferSheet(True, 4, 1, [TransferView("whole", frame(0), frame(1), pair)], records)
 
 
+def estimates() -> dict[str, object]:
+    """As quality.json: a track of the page, and one of a video that is not on it."""
+    parts = {"score": 0.5, "labels": 0.5, "stability": None, "agreement": None}
+    known = {"class": EVIL, "frames": 5, "first_frame": 0, "last_frame": 7} | parts
+    tracks = [
+        {"video_id": 3, "video": "whole", "track": 2, "estimate": 0.3, "weakest_frame": 5} | known,
+        {"video_id": 4, "video": "absent", "track": 1, "estimate": 0.6, "weakest_frame": 1} | known,
+    ]
+    return {"format": 1, "notes": [], "tracks": tracks}
+
+
 def report_inputs() -> ReportInputs:
     """Something in every section, names that try to be markup among them."""
     clips = [
@@ -132,6 +143,7 @@ def report_inputs() -> ReportInputs:
         scalars={"classifier": [{"iteration": k, "loss": 1 / (k + 1)} for k in range(20)]},
         transfers={"round 0": transfer_sheet()},
         gallery=Gallery(clips, 40, 6, "mean IoU", "Mean IoU: of the objects with their best tracks."),
+        quality=estimates(),
         settings={"cam": {"epochs": 3}},
         split_counts={"train": {"videos": 8, "frames": 80}},
         stage_costs=[{"rule": "train_cam", "seconds": 61.0, "max_rss_mb": 700.0}],

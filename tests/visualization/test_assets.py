@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_every_file_of_the_folder_is_on_the_page_and_in_the_package():
     assert {path.name for path in WEB.iterdir()} == {*STYLES, *EARLY_SCRIPTS, *LATE_SCRIPTS, "player.html"}
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert settings["package-data"] == {"wsvis_core.visualization": ["web/*"]}
+    assert settings["package-data"]["wsvis_core.visualization"] == ["web/*"]
 
 
 def test_nothing_in_them_ends_its_element_or_asks_for_anything_from_outside():

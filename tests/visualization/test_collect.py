@@ -222,13 +222,14 @@ def test_a_clip_holds_every_layer_of_its_frames(inputs, stage1, truth):
 
 def test_estimates_of_quality_reach_their_tracks(files, tmp_path):
     video = read_results(files.tracks)[0]["video_id"]
-    rows = {"tracks": [{"video_id": video, "track": 1, "estimate": 0.25}]}
+    rows = {"format": 1, "tracks": [{"video_id": video, "track": 1, "estimate": 0.25}]}
     (tmp_path / "quality.json").write_text(json.dumps(rows))
-    some = dataclasses.replace(files, quality=tmp_path / "quality.json")
+    (tmp_path / "metrics.json").write_text('{"AUC": {}}')
+    some = dataclasses.replace(files, quality=tmp_path / "quality.json", quality_metrics=tmp_path / "metrics.json")
     inputs = collect_report("tiny", some, PIPELINE, {}, ReportSettings(frames_per_video=1))
     found = {(c.video_id, t.number): t.estimate for c in inputs.gallery.clips for t in c.tracks}
     assert {key for key, value in found.items() if value is not None} <= {(video, 1)}
-    assert inputs.quality == rows and found.get((video, 1), 0.25) == 0.25
+    assert inputs.quality == rows | {"evaluation": {"AUC": {}}} and found.get((video, 1), 0.25) == 0.25
 
 
 def test_consistency_stands_among_the_metrics_of_frames(files, tmp_path):

@@ -171,6 +171,12 @@ def test_only_what_was_evaluated_has_a_card_and_videos_without_masks_show_counts
     assert re.findall('class="name">(.*?)</p>', html) == ["Temporal consistency", "Tracks", "Videos"] and "50.0" in html
 
 
+def test_estimates_of_quality_have_a_section_of_their_own():
+    html = page_html(replace(inputs(), quality={"format": 1, "notes": [], "tracks": []}))
+    assert '<section id="trust"' in html and 'href="#trust"' in html and "nothing to trust" in html
+    assert "#trust" not in outline(page_html(inputs())).addresses
+
+
 def test_only_the_page_s_own_scripts_may_run():
     html = page_html(inputs())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)

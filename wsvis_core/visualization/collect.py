@@ -15,6 +15,7 @@ from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.evaluation.ground_truth import has_masks
 from wsvis_core.evaluation.infer import NOT_EVALUATED
 from wsvis_core.flow.load import FlowReader
+from wsvis_core.quality.files import read_quality
 from wsvis_core.storage.files import read_json
 from wsvis_core.storage.instance_shards import open_instances
 from wsvis_core.tracking.results import read_results
@@ -38,8 +39,8 @@ from wsvis_core.visualization.versions import code_version
 class RunFiles:
     """Where the artefacts of one pipeline lie. Labellers, rounds and tables map a name to its files, in page order.
 
-    transfers: round -> (its transfers, its training records) · consistency: of the last round's masks · quality:
-    estimates of the tracks' quality.
+    transfers: round -> (its transfers, its training records) · consistency: of the last round's masks · quality,
+    quality_metrics: estimates of the tracks' quality, and what they are worth.
     """
 
     dataset: Path
@@ -60,6 +61,7 @@ class RunFiles:
     transfers: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
     consistency: Path | None = None
     quality: Path | None = None
+    quality_metrics: Path | None = None
 
 
 def collect_report(
@@ -72,7 +74,7 @@ def collect_report(
     last_round = list(frame_metrics)[-1]
     scored = {labeller: _metrics(path) for labeller, path in files.pseudo_label_metrics.items()}
     labels = {labeller: found for labeller, found in scored.items() if found}
-    quality = None if files.quality is None else read_json(files.quality, made_by="the quality rule")
+    quality = _quality(files)
     layers = _layers(dataset, files, quality)
     costs = stage_costs(files.benchmarks)
     splits = {split: _counts(dataset.split(split)) for split in ("train", "val")}
@@ -107,9 +109,19 @@ def collect_report(
     )
 
 
+def _quality(files: RunFiles) -> dict[str, Any] | None:
+    """The estimates with their evaluation, None where none were made."""
+    if files.quality is None:
+        return None
+    found = dict(read_quality(files.quality))
+    if files.quality_metrics is not None:
+        found["evaluation"] = read_json(files.quality_metrics, made_by="rule evaluate_quality")
+    return found
+
+
 def _layers(dataset: VideoDataset, files: RunFiles, quality: Mapping[str, Any] | None) -> VideoLayers:
     truth = read_json(files.ground_truth, made_by="rule prepare_dataset")
-    rows = [] if quality is None else quality.get("tracks", [])
+    rows = [] if quality is None else quality["tracks"]
     return VideoLayers(
         dataset,
         FlowReader([files.flow]),

@@ -245,7 +245,7 @@ class ReportInputs:
     scalars           stage name -> JSONL records, each {"iteration": int, "loss_...": float, ...}
     transfers         round name -> MaskConsist's transfers
     gallery           videos to watch
-    quality           estimates of the tracks' quality, as `quality.json` holds them; None without
+    quality           estimates of the tracks' quality, as `quality_section` takes them; None without
     strips            single moments of the first videos, for the picture beside the page
     settings          the merged configuration, nested plain types
     split_counts      split name -> {"videos": int, "frames": int, ...}

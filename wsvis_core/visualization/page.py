@@ -6,11 +6,12 @@ from wsvis_core.visualization.assets import EARLY_SCRIPTS, LATE_SCRIPTS, content
 from wsvis_core.visualization.inputs import ReportInputs
 from wsvis_core.visualization.label_section import pseudo_labels_section
 from wsvis_core.visualization.markup import escape
+from wsvis_core.visualization.quality_section import quality_section
 from wsvis_core.visualization.sections import facts_list, headline, metrics_section, run_section, training_section
 from wsvis_core.visualization.tables_section import tables_section
 from wsvis_core.visualization.track_section import tracks_part
 from wsvis_core.visualization.transfers_section import TRANSFER_SCALARS, transfers_section
-from wsvis_core.visualization.videos_section import videos_data, videos_section
+from wsvis_core.visualization.videos_section import video_link, videos_data, videos_section
 
 
 def page_html(inputs: ReportInputs) -> str:
@@ -39,8 +40,10 @@ def page_html(inputs: ReportInputs) -> str:
 
 def sections(inputs: ReportInputs) -> dict[str, tuple[str, str]]:
     """Anchor → (title, HTML) of every section, in page order. Here a new section is added."""
+    quality, link = inputs.quality, video_link(inputs.gallery)
     return {
         "videos": ("Videos", videos_section(inputs.gallery, inputs.class_names)),
+        **({} if quality is None else {"trust": ("Trust", quality_section(quality, link))}),
         "metrics": ("Metrics", metrics_section(inputs) + tracks_part(inputs)),
         "tables": ("The paper's tables", tables_section(inputs.tables)),
         "pseudo-labels": ("Pseudo-labels", pseudo_labels_section(inputs)),
