@@ -28,6 +28,8 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.tracking.results import write_results
 from wsvis_core.visualization.mp4 import write_mp4
 
+# One test process makes what all of them share.
+pytestmark = pytest.mark.xdist_group("docs-blocks")
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks/README.md"]
 LANGUAGES = ("sh", "python", "yaml", "diff", "text")

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+# One test process makes what all of them share.
+pytestmark = pytest.mark.xdist_group("docs-extensions")
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("add_*.md"))
 PARTS = ("Snakefile", "config.yaml", "rules", "profiles", "workflow_scripts", "wsvis_core", "pyproject.toml")

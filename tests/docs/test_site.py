@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+# One test process builds the site for all of them.
+pytestmark = pytest.mark.xdist_group("docs-site")
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
