@@ -61,7 +61,7 @@ def test_tracks_are_worst_first_with_links_to_the_player():
     page = _Text(quality_section(quality(track(1, 0.7), track(2, 0.31), track(3, 0.02), track(4, 0.9)), link))
     rows = [row for row in page.rows if row and row[0].isdigit()]
     assert [row[1] for row in rows] == [f"a <clip>, track {n}" for n in (3, 2, 1, 4)]
-    assert rows[0][2:] == ["cow & calf", "2", "50", "25", "88", "–", "2 to 9 (6)", "4"]
+    assert rows[0][2:] == ["2", "cow & calf", "50", "25", "88", "–", "2 to 9 (6)", "4"]
     assert page.links == [f"#video=7&frame=4&track={n}" for n in (3, 3, 2, 2, 1, 1, 4, 4)]
 
 

@@ -34,7 +34,7 @@ GROUPS = (
     ("80 and more: most likely right", 0.8, False),
 )
 MOST_ROWS = 100
-HEAD = ("track", "class", "estimate", *PARTS, "frames", "weakest frame")
+HEAD = ("track", "estimate", "class", *PARTS, "frames", "weakest frame")
 
 
 def quality_section(quality: Mapping[str, Any], link: Link) -> str:
@@ -94,8 +94,8 @@ def _cells(track: Mapping[str, Any], link: Link) -> list[str]:
     )
     return [
         _anchor(name, link(place[0], start, place[1])),
-        escape(track["class"]),
         f"{_percent(track['estimate'])}{bar(track['estimate'])}",
+        escape(track["class"]),
         *(_percent(track[part]) for part in PARTS),
         f"{track['first_frame']} to {track['last_frame']} ({track['frames']})",
         look,
@@ -153,9 +153,10 @@ def reliability_chart(evaluation: Mapping[str, Any]) -> Chart:
         figure = new_figure(3.6, 2.9)
         axes = bare(figure.add_subplot(), grid="both")
         axes.plot([0, 100], [0, 100], color=INK, linewidth=0.9, linestyle="--")
-        axes.plot(x, y, color=SERIES[0], linewidth=1.2, marker="o", markersize=4, clip_on=False)
+        # Points only: a line between bins of a few tracks would draw what is chance.
+        axes.plot(x, y, color=SERIES[0], linestyle="none", marker="o", markersize=5, clip_on=False)
         for row, px, py in zip(bins, x, y, strict=True):
-            # Above the line where there is room for it, else below.
+            # Above the point where there is room, else below it.
             up = py < 88
             axes.annotate(
                 str(row["tracks"]),
