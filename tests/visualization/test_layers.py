@@ -8,7 +8,15 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.instances import InstanceSet
 from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.visualization import FrameColumn, TrackMask, VideoStrip
-from wsvis_core.visualization.layers import Item, class_name, flow_scale, instances_as_arrays, items_html, layer_rows
+from wsvis_core.visualization.layers import (
+    Item,
+    class_name,
+    flow_scale,
+    instances_as_arrays,
+    items_html,
+    layer_rows,
+    strong,
+)
 
 FRAME = np.full((24, 40, 3), 90, np.uint8)
 NAMES = ["fox", "crab"]
@@ -59,6 +67,15 @@ def test_layers_of_some_moments_only_have_gaps_and_layers_of_none_no_row():
 def test_instances_come_best_first():
     masks, classes, scores = instances_as_arrays(instances(2))
     assert masks.shape == (2, 24, 40) and classes.tolist() == [1, 0] and scores[0] > scores[1]
+
+
+def test_weak_instances_are_not_drawn_unless_there_is_nothing_better():
+    assert strong([0.9, 0.3, 0.29]).tolist() == [True, True, False]
+    assert strong([0.1, 0.2]).tolist() == [False, True] and strong([None, None]).tolist() == [True, True]
+    assert strong([]).tolist() == [] and strong([0.0]).tolist() == [True]
+    tracks = [TrackMask(1, "fox", 0.8, mask()), TrackMask(2, "fox", 0.1, np.ones((24, 40), bool))]
+    both, one = (layer_rows(VideoStrip("v", [FrameColumn(0, FRAME, tracks=t)]), NAMES)[1] for t in (tracks, tracks[:1]))
+    assert np.array_equal(both.pictures[0], one.pictures[0])
 
 
 def test_a_cam_as_dict_takes_the_colours_of_its_classes():

@@ -11,7 +11,7 @@ import numpy as np
 
 from wsvis_core.instances import InstanceSet
 from wsvis_core.storage.instance_shards import EncodedInstances
-from wsvis_core.storage.rle import encode_mask
+from wsvis_core.storage.rle import decode_mask, encode_mask
 from wsvis_core.visualization.inputs import Clip, ClipMark, ClipTrack, FrameColumn, TrackMask
 from wsvis_core.visualization.layers import (
     LONG_SIDE,
@@ -19,7 +19,7 @@ from wsvis_core.visualization.layers import (
     check_column,
     class_index,
     flow_scale,
-    instances_as_arrays,
+    strong_tracks,
 )
 from wsvis_core.visualization.maps import flow_to_rgb
 from wsvis_core.visualization.overlays import class_colours, draw_tracks, enlarge, resize_mask
@@ -28,7 +28,6 @@ from wsvis_core.visualization.overlays import class_colours, draw_tracks, enlarg
 MAP_SCALE = 0.5
 PICTURE_QUALITY, MAP_QUALITY, COVER_QUALITY = 80, 80, 78
 CAM_WEIGHT = 0.8
-COVER_SCORE = 0.3
 MOST_INSTANCES = 20
 Layer = TypeVar("Layer")
 
@@ -155,9 +154,7 @@ def _tracks(facts: Sequence[TrackFacts], moments: Sequence[dict[int, str]]) -> l
 
 def _cover(column: FrameColumn) -> bytes:
     """The moment with its better tracks, without numbers: at the size of a card they would cover the masks."""
-    entries = [TrackMask(*entry) for entry in column.tracks or ()]
-    best = max((entry.score or 0.0 for entry in entries), default=0.0)
-    shown = [entry for entry in entries if (entry.score or 0.0) >= min(COVER_SCORE, best)]
+    shown = strong_tracks(column.tracks or ())
     scale = min(2.0, LONG_SIDE / max(column.frame.shape[:2]))
     ids, masks = [entry.track_id for entry in shown], [entry.mask for entry in shown]
     return _jpeg(draw_tracks(column.frame, ids, np.array(masks), with_ids=False, scale=scale), COVER_QUALITY)
@@ -198,10 +195,14 @@ def _marks(instances: EncodedInstances | InstanceSet | None, size: tuple[int, in
     """The best-scoring instances whose masks still have a pixel at this size."""
     if instances is None:
         return None
-    masks, classes, scores = instances_as_arrays(instances)
-    rows = zip(masks[:MOST_INSTANCES], classes.tolist(), scores.tolist(), strict=False)
-    found = [(c, s, resize_mask(mask, *size)) for mask, c, s in rows]
-    return [ClipMark(c, s, encode_mask(mask)["counts"]) for c, s, mask in found if mask.any()]
+    encoded = instances if isinstance(instances, EncodedInstances) else EncodedInstances.encode(instances)
+    best = np.argsort(-encoded.scores, kind="stable")[:MOST_INSTANCES].tolist()
+    found = [(k, resize_mask(decode_mask(encoded.rles[k]), *size)) for k in best]
+    return [
+        ClipMark(int(encoded.classes[k]), float(encoded.scores[k]), encode_mask(mask)["counts"])
+        for k, mask in found
+        if mask.any()
+    ]
 
 
 def _masks(entries: Sequence[TrackMask] | None, size: tuple[int, int]) -> dict[int, str] | None:

@@ -16,6 +16,7 @@ from wsvis_core.visualization.markup import escape
 from wsvis_core.visualization.overlays import check_frame, class_colours, draw_instances, draw_tracks, enlarge
 
 LONG_SIDE = 320  # pixels of the longer side of an embedded picture, at most
+SHOWN_SCORE = 0.3
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,22 @@ def cam_channels(column: FrameColumn) -> tuple[list[str], np.ndarray]:
             f"its CAM has shape {array.shape} for {len(column.cam_classes)} class names; expected (K,h,w) with K names"
         )
     return list(column.cam_classes), array
+
+
+def strong(scores: Sequence[float | None]) -> np.ndarray:
+    """Which of N instances a small picture shows: bool (N,), those from SHOWN_SCORE on, at least the best; None counts.
+
+    A sheet of everything would be covered by the network's weakest guesses, which are often as large as the frame.
+    """
+    known = np.array([1.0 if score is None else score for score in scores], np.float64)
+    return known >= min(SHOWN_SCORE, known.max(initial=0.0))
+
+
+def strong_tracks(entries: Sequence[TrackMask]) -> list[TrackMask]:
+    """The tracks of a moment that a small picture shows."""
+    tracks = [TrackMask(*entry) for entry in entries]
+    shown = strong([track.score for track in tracks])
+    return [track for track, keep in zip(tracks, shown, strict=True) if keep]
 
 
 def check_column(video: str, column: FrameColumn) -> None:
@@ -164,13 +181,15 @@ def _label_map(column: FrameColumn) -> np.ndarray | None:
 def _instances(column: FrameColumn, instances: EncodedInstances | InstanceSet | None) -> np.ndarray | None:
     if instances is None:
         return None
-    masks, classes, _ = instances_as_arrays(instances)
-    return draw_instances(column.frame, masks, class_colours(classes.tolist()), scale=overlay_scale(column.frame))
+    masks, classes, scores = instances_as_arrays(instances)
+    shown = strong(scores.tolist())
+    colours = class_colours(classes[shown].tolist())
+    return draw_instances(column.frame, masks[shown], colours, scale=overlay_scale(column.frame))
 
 
 def _tracks(column: FrameColumn, entries: Sequence[TrackMask] | None) -> np.ndarray | None:
     if entries is None:
         return None
-    tracks = [TrackMask(*entry) for entry in entries]
+    tracks = strong_tracks(entries)
     ids, masks = [track.track_id for track in tracks], [track.mask for track in tracks]
     return draw_tracks(column.frame, ids, masks, scale=overlay_scale(column.frame))
