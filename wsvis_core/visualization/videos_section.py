@@ -116,14 +116,14 @@ def _filters(gallery: Gallery, class_names: Sequence[str]) -> str:
     return (
         '<form class="filters" id="filters" aria-label="Filters of the gallery" hidden>'
         f'<label><span>class</span><select name="class"><option value="">all</option>{classes}</select></label>'
-        "<fieldset><legend>score of a track</legend><div>"
+        '<div class="pair" role="group" aria-label="score of a track"><span>score of a track</span><div>'
         '<input type="number" name="min" min="0" max="100" value="0" aria-label="lowest score"> to '
-        '<input type="number" name="max" min="0" max="100" value="100" aria-label="highest score"></div></fieldset>'
+        '<input type="number" name="max" min="0" max="100" value="100" aria-label="highest score"></div></div>'
         '<label><span>video</span><input type="search" name="name" placeholder="part of the name"></label>'
         f'<label><span>order</span><select name="sort">{sorts}</select></label>'
-        '<fieldset id="random" hidden><legend>seed</legend><div>'
+        '<div class="pair" id="random" role="group" aria-label="seed" hidden><span>seed</span><div>'
         '<input type="number" name="seed" min="0" value="1" aria-label="seed of the random order"> '
-        '<button type="button" class="button" id="draw">draw again</button></div></fieldset>'
+        '<button type="button" class="button" id="draw">draw again</button></div></div>'
         '<button type="button" class="button clear-filters">clear</button>'
         '<output id="shown" aria-live="polite"></output></form>'
     )
