@@ -13,6 +13,7 @@ from wsvis_core.datasets.sharding import shard_names
 from wsvis_core.errors import WsvisError
 from wsvis_core.locks import hold_run_lock
 from wsvis_core.stages import stage_settings
+from wsvis_core.targets import check_targets
 
 RESULTS = "results/{dataset}"
 ROUND = f"{RESULTS}/{{labeller}}/{{segmenter}}/round-{{round}}"
@@ -23,9 +24,13 @@ BENCHMARKS = "logs/{dataset}/benchmarks"
 def load_config():
     sources = [str(path) for path in workflow.configfiles]
     try:
-        return Config(config, source=" + ".join(sources) or "config.yaml")
+        loaded = Config(config, source=" + ".join(sources) or "config.yaml")
+        if workflow.is_main_process:
+            check_targets(sys.argv[1:], loaded.datasets)
     except WsvisError as error:
-        raise WorkflowError(str(error)) from None
+        # Not a WorkflowError, which Snakemake would show with the lines of this file that it came through.
+        raise SystemExit(f"wsvis: {error}") from None
+    return loaded
 
 
 CONFIG = load_config()
