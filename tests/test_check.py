@@ -143,3 +143,13 @@ def test_everything_wrong_with_one_s_own_videos_is_said_at_once(project):
     assert "3 problems found" in problem
     assert "video 1: None for 4 frames" in problem and "video 2, frame 0: ['dog']" in problem
     assert "frame cannot be decoded" in problem
+
+
+def test_a_framework_that_is_not_installed_is_found_where_the_pipeline_uses_it(project, monkeypatch):
+    content = "segmenters: {other: {backend: detectron2}}\n"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert check_project([mine(project, content)], None) == []
+    (problem,) = check_project([mine(project, content + "pipeline: {segmenter: other}")], None)
+    assert problem.startswith("data set 'tiny': segmenter 'other' has the backend 'detectron2', which is not installed")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert check_project([project / "mine.yaml"], None) == []

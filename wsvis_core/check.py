@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from wsvis_core.config import SECTIONS, Config, DatasetSettings
+from wsvis_core.datasets import VideoDataset
 from wsvis_core.datasets.prepare import prepare_from_settings
 from wsvis_core.datasets.synthetic import SyntheticSettings
 from wsvis_core.errors import WsvisError
@@ -29,6 +31,7 @@ def check_project(config_files: Sequence[Path], dataset: str | None) -> list[str
         return [str(error)]
     problems = [_data_problem(name, config.datasets[name]) for name in names]
     problems += [message for name in names for message in _weight_problems(config, name)]
+    problems += [_backend_problem(config, name) for name in names]
     return [problem for problem in problems if problem]
 
 
@@ -71,9 +74,21 @@ def _data_problem(name: str, block: DatasetSettings) -> str | None:
             return None
         with tempfile.TemporaryDirectory() as scratch:
             prepare_from_settings(name, block, Path(scratch))
+            return _label_problem(name, VideoDataset.load(Path(scratch)))
     except WsvisError as error:
         return str(error)
     return None
+
+
+def _label_problem(name: str, dataset: VideoDataset) -> str | None:
+    """Every training frame shows every class: a classifier then learns nothing of where they are."""
+    if not all(dataset.class_labels(video).all() for video in dataset.split("train")):
+        return None
+    names = ", ".join(category.name for category in dataset.categories)
+    return (
+        f"data set '{name}': every training frame shows every class ({names}), so that there is nothing to tell them "
+        f"from; add videos, or name frames, without them"
+    )
 
 
 def _weight_problems(config: Config, dataset: str) -> list[str]:
@@ -90,3 +105,15 @@ def _weight_problems(config: Config, dataset: str) -> list[str]:
         for section, weights in named
         if weights not in (None, "torchvision", "none", "cam") and not Path(weights).exists()
     ]
+
+
+def _backend_problem(config: Config, dataset: str) -> str | None:
+    """The pipeline's segmenter is built on a framework that is not installed."""
+    segmenter = config.section("pipeline", dataset).segmenter
+    backend = config.section("maskconsist", dataset, segmenter=segmenter).backend
+    if backend == "torchvision" or importlib.util.find_spec(backend) is not None:
+        return None
+    return (
+        f"data set '{dataset}': segmenter '{segmenter}' has the backend '{backend}', which is not installed; "
+        f"docs/detectron2.md tells how, or set pipeline.segmenter to one without it"
+    )
