@@ -36,7 +36,7 @@ def job(log_file: str, *, threads: int, resources: Any = None) -> Iterator[torch
 
     resources: Snakemake's, for a job that uses the GPUs it claims there (`gpu` or `gres`); without them, the CPU.
 
-    A WsvisError, or a full disk, is printed as a message, without traceback, and ends the process with exit code 2. A
+    A WsvisError, a full disk or full memory is printed as a message, without traceback, and ends it with exit code 2. A
     trainer that was stopped by SIGTERM has said so and ends the process with exit code 143; Ctrl-C ends it with 130.
     """
     began = time.monotonic()
@@ -60,6 +60,9 @@ def job(log_file: str, *, threads: int, resources: Any = None) -> Iterator[torch
         if reason is not None:
             log.error("%s", _about_full_disk(error, reason))
             sys.exit(2)
+        if _is_out_of_memory(error):
+            log.error("%s", _about_memory(error))
+            sys.exit(2)
         log.exception("the job failed unexpectedly after %.1f s", time.monotonic() - began)
         raise
 
@@ -72,6 +75,24 @@ def _configure_logging(path: Path) -> None:
     handlers = [_LogFile(path, mode="w"), screen]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     logging.captureWarnings(True)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Of a GPU, of numpy, or of torch on a CPU, which has no class of its own for it."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _about_memory(error: BaseException) -> str:
+    """The message for memory that ran out, of the GPU or of the machine."""
+    what = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "the machine"
+    reason = " ".join(str(error).split())[:200]
+    return (
+        f"{what} has no memory left ({reason})\n"
+        f"Less is needed with smaller batches (cam.batch_size, flowirn.batch_size; maskconsist.pairs_per_step halved "
+        f"and maskconsist.accumulate doubled gives the same steps), smaller frames (stage1.long_side, "
+        f"maskconsist.short_side) or fewer jobs at a time (--cores, --resources gpu=1); then give the same command "
+        f"again: what is finished is kept"
+    )
 
 
 def _about_full_disk(error: BaseException, reason: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from wsvis_core.errors import WsvisError
 from wsvis_core.training.gpus import Claim, claim_gpus, default_folder, visible_gpus
 from wsvis_core.training.machine import stated_number
 
@@ -23,15 +24,33 @@ def setup_compute(threads: int, gpus: int = 0) -> torch.device:
     """Use `threads` CPU threads, and `gpus` GPUs where there are any: the first of them, else the CPU.
 
     The GPUs are free ones and stay this process's own until it ends (`training/gpus.py`); from here on it sees no
-    others. WSVIS_DEVICE=cpu keeps a job off the GPU, WSVIS_SHARE_GPUS=1 takes the first ones whoever uses them.
+    others. WSVIS_DEVICE=cpu keeps a job off the GPU, cuda refuses to go on without one; WSVIS_SHARE_GPUS=1 takes the
+    first ones whoever uses them.
     """
     torch.set_num_threads(max(threads, 1))
     # Denormal floats appear in the tails of softmaxes and slow CPU kernels down many times.
     torch.set_flush_denormal(True)
-    if gpus < 1 or os.environ.get("WSVIS_DEVICE", "") == "cpu":
+    wish = _wished_device()
+    if gpus < 1 or wish == "cpu":
         return torch.device("cpu")
     _take_gpus(gpus)
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    if wish == "cuda":
+        raise WsvisError(
+            "WSVIS_DEVICE is 'cuda', and PyTorch sees no GPU here; `nvidia-smi` shows what the machine has, "
+            "`python -m torch.utils.collect_env` what PyTorch was built for. Unset WSVIS_DEVICE to compute on the CPU"
+        )
+    if _CLAIMS:
+        log.warning("this machine has a GPU that PyTorch cannot use: computing on the CPU, many times slower")
+    return torch.device("cpu")
+
+
+def _wished_device() -> str:
+    wish = os.environ.get("WSVIS_DEVICE", "")
+    if wish not in ("", "cpu", "cuda"):
+        raise WsvisError(f"WSVIS_DEVICE is '{wish}', must be 'cpu', 'cuda' or unset (a GPU where there is one)")
+    return wish
 
 
 def _take_gpus(count: int) -> None:
