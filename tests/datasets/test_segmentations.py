@@ -63,7 +63,10 @@ def test_a_mask_without_a_pixel_is_none(form):
         ([[0, 0, 1, 1]], "a polygon must be a list of at least 3 x, y pairs"),
         ([[0, 0, 1, 1, 2, "x"]], "a polygon holds something that is not a number"),
         ([[0, 0, 1, 1, 2, 1e9]], "a polygon lies far outside of the 3x2 frame"),
-        ([[0, 0, 1, 1, 2, float("nan")]], "a polygon lies far outside of the 3x2 frame"),
+        (
+            [[0, 0, 1, 1, 2, float("nan")]],
+            "a polygon holds NaN or infinity; remove the polygon, or write its coordinates",
+        ),
     ],
 )
 def test_bad_masks_are_refused_with_the_reason(form, message):

@@ -1,10 +1,9 @@
-"""Runs made of events, and a terminal that understands what the live view writes."""
+"""Runs made of events."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -75,46 +74,3 @@ def write_record(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-class Terminal:
-    """Rows of text under the codes that the live view uses: new line, return, up, clear to the end, colours."""
-
-    def __init__(self, columns: int) -> None:
-        self.columns, self.rows, self.row, self.column = columns, [""], 0, 0
-
-    def feed(self, text: str) -> None:
-        for code in re.findall(r"\x1b\[\d*[A-Za-z]|.", text, re.DOTALL):
-            if code.startswith("\x1b"):
-                self._control(code[-1], int(code[2:-1] or 1))
-            elif code == "\r":
-                self.column = 0
-            elif code == "\n":
-                self._down()
-            else:
-                self._put(code)
-
-    def _control(self, letter: str, count: int) -> None:
-        if letter == "A":
-            self.row = max(self.row - count, 0)
-        elif letter == "J":
-            self.rows = [*self.rows[: self.row], self.rows[self.row][: self.column]]
-        else:
-            assert letter == "m", letter
-
-    def _put(self, character: str) -> None:
-        if self.column == self.columns:
-            self._down()
-        line = self.rows[self.row].ljust(self.column)
-        self.rows[self.row] = line[: self.column] + character + line[self.column + 1 :]
-        self.column += 1
-
-    def _down(self) -> None:
-        self.row, self.column = self.row + 1, 0
-        if self.row == len(self.rows):
-            self.rows.append("")
-
-
-@pytest.fixture
-def terminal() -> type[Terminal]:
-    return Terminal

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.terminal import Terminal, on_terminal
 from wsvis_core.monitor.screen import Interrupts, frame_text, is_terminal
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import logging, subprocess, sys, time
+from tests.terminal import Terminal, on_terminal
 from wsvis_core.monitor.screen import Screen
 print("before")
 count = 0
@@ -37,37 +37,13 @@ print("after")
 """
 
 
-def in_terminal(program: str) -> str:
-    """What a program writes to a pseudo-terminal of 24 lines."""
-    leader, follower = pty.openpty()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env=environment,
-    )
-    os.close(follower)
-    content = b""
-    while True:
-        try:
-            part = os.read(leader, 1 << 16)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        content += part
-    os.close(leader)
-    assert process.wait() == 0, content
-    return content.decode().replace("\r\n", "\n")
-
-
-def test_what_others_write_stays_above_and_the_view_goes(terminal) -> None:
-    written = in_terminal(PROGRAM)
-    assert "frame 1 of 79x23" in written and "frame 3 of 79x23" in written
-    screen = terminal(80)
-    screen.feed(written)
+def test_what_others_write_stays_above_and_the_view_goes() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    code, written = on_terminal([sys.executable, "-c", PROGRAM], environment)
+    assert code == 0, written
+    assert "frame 1 of 99x29" in written and "frame 3 of 99x29" in written
+    screen = Terminal()
+    screen.feed(written.replace("\r\n", "\n"))
     rows = [row.rstrip() for row in screen.rows]
     assert rows[:4] == ["before", "from stdout", "from a child", "100 %"]
     assert "ValueError: a real error" in rows and not any("KeyboardInterrupt" in row for row in rows)
@@ -76,8 +52,8 @@ def test_what_others_write_stays_above_and_the_view_goes(terminal) -> None:
 
 
 @pytest.mark.parametrize("columns", [20, 40])
-def test_frames_replace_each_other(terminal, columns: int) -> None:
-    screen = terminal(columns)
+def test_frames_replace_each_other(columns: int) -> None:
+    screen = Terminal(columns)
     frames = [["a", "b", "c"], ["d"], [], ["e", "f"]]
     before = 0
     for number, lines in enumerate(frames):
@@ -86,8 +62,8 @@ def test_frames_replace_each_other(terminal, columns: int) -> None:
         before = len(lines)
 
 
-def test_lines_that_the_terminal_broke_are_cleared_too(terminal) -> None:
-    screen = terminal(10)
+def test_lines_that_the_terminal_broke_are_cleared_too() -> None:
+    screen = Terminal(10)
     screen.feed("x" * 25 + "\nshort")
     screen.feed(frame_text(["new"], [], rows_before=4))
     assert screen.rows == ["new"]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
-import struct
-import termios
 import time
 from collections.abc import Callable
-from fcntl import ioctl
 from pathlib import Path
 
 import pytest
 
+from tests.terminal import lines_of, on_terminal
 from wsvis_core.cli import main
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow-run")]
@@ -27,30 +24,9 @@ def project(tiny_project, make_project):
     return make_project(tiny_project.folder, tiny_project.config, PREPARED)
 
 
-def on_terminal(project, *options: str, act: Callable[[int, str], bool] | None = None) -> tuple[int, str]:
-    """Exit code and output of a run on a terminal of 30 × 100. act(process, output) is called until it gives True."""
-    command, environment = project.command(*options), project.environment() | {"TERM": "xterm", "PYTHONUTF8": "1"}
-    process, terminal = pty.fork()
-    if process == 0:
-        os.execve(command[0], command, environment)
-    ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    written, acted = b"", act is None
-    while True:
-        try:
-            part = os.read(terminal, 1 << 16)
-        except OSError:
-            break
-        if not part:
-            break
-        written += part
-        acted = acted or act(process, written.decode(errors="replace"))
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), written.decode()
-
-
-def lines_of(written: str) -> list[str]:
-    """Lines without colours."""
-    return re.sub(r"\x1b\[\d*[mJA]", "", written.replace("\r\n", "\n")).splitlines()
+def in_terminal(project, *options: str, act: Callable[[int, str], bool] | None = None) -> tuple[int, str]:
+    """Exit code and output of a run on a terminal."""
+    return on_terminal(project.command(*options), project.environment(), act=act)
 
 
 def status(project, capsys) -> tuple[int, str]:
@@ -59,7 +35,7 @@ def status(project, capsys) -> tuple[int, str]:
 
 
 def test_a_terminal_sees_one_live_view(project, capsys) -> None:
-    code, written = on_terminal(project)
+    code, written = in_terminal(project)
     assert code == 0, written
     lines = lines_of(written)
     assert any(re.match(r"wsvis [█░]+  0 of 2 jobs, 0:0\d so far, time left unknown", line) for line in lines)
@@ -92,7 +68,7 @@ def broken(project) -> None:
 
 def test_a_failure_is_seen_at_once_and_told_from_another_shell(project, capsys) -> None:
     broken(project)
-    code, written = on_terminal(project)
+    code, written = in_terminal(project)
     lines = lines_of(written)
     assert code == 1
     start = next(i for i, line in enumerate(lines) if line.startswith("prepare_dataset of tiny failed after 0:"))
@@ -104,7 +80,7 @@ def test_a_failure_is_seen_at_once_and_told_from_another_shell(project, capsys) 
 
 
 def test_quiet_is_quiet_and_recorded(project, capsys) -> None:
-    code, written = on_terminal(project, "--quiet", "all")
+    code, written = in_terminal(project, "--quiet", "all")
     assert code == 0 and "jobs" not in written and "\x1b[J" not in written
     assert status(project, capsys)[0] == 0
 
@@ -116,7 +92,7 @@ def test_ctrl_c_leaves_a_clean_screen(project, capsys) -> None:
         os.killpg(process, signal.SIGINT)
         return True
 
-    code, written = on_terminal(project, act=interrupt)
+    code, written = in_terminal(project, act=interrupt)
     assert code == 1 and "Traceback" not in written
     assert re.match(r"wsvis: stopped; [01] of 2 jobs done in 0:\d\d\. The same command", lines_of(written)[-1]), written
     code, page = status(project, capsys)

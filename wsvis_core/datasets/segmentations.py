@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ def _check_polygon(polygon: Any, height: int, width: int) -> None:
         raise ValueError("a polygon must be a list of at least 3 x, y pairs")
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in polygon):
         raise ValueError("a polygon holds something that is not a number")
+    if not all(math.isfinite(value) for value in polygon):
+        raise ValueError("a polygon holds NaN or infinity; remove the polygon, or write its coordinates")
     limit = MAX_OUTSIDE * max(height, width)
     if not all(abs(value) <= limit for value in polygon):
         raise ValueError(f"a polygon lies far outside of the {width}x{height} frame")

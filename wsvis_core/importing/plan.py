@@ -128,7 +128,10 @@ def _note_classes(planned: Sequence[PlannedVideo], findings: Findings) -> None:
                 "class with one video (its background tells it as well as the object does)", f"{name!r}: {shown[0]}"
             )
     if planned and not videos_of and not findings.errors:
-        findings.error("no row of the label file has a class", "there is nothing to learn from")
+        findings.error(
+            "no row of the label file has a class",
+            "name what each video shows; without, there is nothing to learn from",
+        )
 
 
 def class_ids(planned: Sequence[PlannedVideo]) -> Mapping[str, int]:

@@ -207,6 +207,8 @@ def _note_results(imported: Sequence[ImportedVideo], findings: Findings) -> None
                 "video with frames that could not be used (listed in import.json)",
                 f"{video.planned.source.name}: {total} of {video.planned.probe.promised}: {video.losses.summary()}",
             )
+        if len(video.indices) == 1:
+            findings.warn("video with one annotated frame (nothing moves in it)", video.planned.source.name)
         for index in video.indices:
             for name in video.planned.labels.at(index):
                 shown[name] = shown.get(name, 0) + 1

@@ -95,8 +95,11 @@ class Watch(logging.Handler):
                 self._apply("stop", record.jobid)
                 return
             self._apply(FAILED, record.jobid, reason=reason)
-            if self._screen is not None and record.jobid in self._run.jobs:
-                print("\n".join(self._failure(self._run.jobs[record.jobid])), file=sys.stderr)
+            job = self._run.jobs.get(record.jobid)
+            if self._screen is None and job is not None and reason:
+                self._logger.error(f"{text.job_title(self._run, job)}: {reason}")
+            elif self._screen is not None and job is not None:
+                print("\n".join(self._failure(job)), file=sys.stderr)
 
     def close(self) -> None:
         """Snakemake ends: the last events, and the terminal as it was."""

@@ -96,12 +96,14 @@ def _raise_problems(name: str, problems: Sequence[str]) -> None:
         raise WsvisError(problem_report(name, problems))
 
 
-def problem_report(name: str, problems: Sequence[str], *, most: int = 50) -> str:
+def problem_report(name: str, problems: Sequence[str], *, most: int = 15) -> str:
     """One message for all problems: the count first, then one line each (the first `most`)."""
     lines = [f"{name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:"]
     lines += [f"  {problem}" for problem in problems[:most]]
     if len(problems) > most:
         lines.append(f"  … and {len(problems) - most} more")
+    if any(problem.endswith("there is no such video") for problem in problems):
+        lines.append("  Are the results of another data set, or of its other split?")
     return "\n".join(lines)
 
 
