@@ -20,7 +20,7 @@ def test_all_are_shown_at_first_in_the_order_of_the_data_set(open_page):
     page = open_page()
     assert shown(page) == [3, 5, 7, 9] and count(page) == "4 of 4 videos shown"
     assert "#" not in page.url and not page.locator("#nothing").is_visible()
-    assert "4 of 40 held-out videos are on this page" in page.locator("#videos").inner_text()
+    assert "On this page: 4 of 40 held-out videos" in page.locator("#videos").inner_text()
 
 
 def test_class_score_and_name_filter_and_stand_in_the_address(open_page):

@@ -140,7 +140,7 @@ def test_the_numbers_stand_in_the_page():
         "4 objects",
     ):
         assert text in html
-    assert "No records of this stage." in html and "1 of 1 held-out videos are on this page." in html
+    assert "No records of this stage." in html and "On this page: 1 of 1 held-out videos." in html
     assert page_html(inputs()) == html
 
 

@@ -38,7 +38,7 @@ def headline(inputs: ReportInputs) -> str:
     ]
     if not inputs.video_metrics and clips:
         cards += [
-            _count_card("Tracks", tracks, f"in the {number(len(clips))} videos on this page"),
+            _count_card("Tracks", tracks, "in the videos on this page"),
             _count_card("Videos", held_out, "looked at, without masks to compare with"),
         ]
     return f'<div class="cards">{"".join(cards)}</div>' if any(cards) else empty("Nothing was evaluated.")

@@ -85,15 +85,13 @@ def video_link(gallery: Gallery) -> Callable[[int, int, int | None], str | None]
 def left_out(gallery: Gallery) -> str:
     """How many of the held-out videos and of their frames are on the page, and what bounds them."""
     clips = gallery.clips
-    parts = [f"{number(len(clips))} of {number(max(gallery.held_out, len(clips)))} held-out videos are on this page"]
+    parts = [f"On this page: {number(len(clips))} of {number(max(gallery.held_out, len(clips)))} held-out videos"]
     if len(clips) < gallery.held_out:
         among = f"spread evenly over the {number(gallery.candidates)} whose layers were all made for it"
         parts.append(f", {among} (report.videos, report.megabytes)")
-    cut = [clip for clip in clips if len(clip.frames) < clip.length]
+    cut = [len(clip.frames) for clip in clips if len(clip.frames) < clip.length]
     if cut:
-        most = max(len(clip.frames) for clip in cut)
-        parts.append(f". {number(len(cut))} of them are shown at {number(most)} of their frames or fewer")
-        parts.append(" (report.frames_per_video)")
+        parts.append(f", longer ones at {number(max(cut))} of their frames (report.frames_per_video)")
     return "".join(parts) + "."
 
 
