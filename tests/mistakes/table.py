@@ -742,7 +742,7 @@ TABLE = [
         "disk",
         RUN,
         "The disk is full",
-        ("the disk is full", "make room there, then give the same command again"),
+        ("the disk is full", "then give the same command again: what is finished is kept"),
         full_disk,
     ),
     Mistake(
@@ -777,7 +777,7 @@ TABLE = [
         RUN,
         "Python is too old",
         (
-            "wsvis needs Python 3.11, 3.12 or 3.13",
+            "needs Python 3.11, 3.12 or 3.13 with the venv module, and found none",
             "make install PYTHON=/path/to/python3.12",
         ),
         old_python,

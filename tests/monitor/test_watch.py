@@ -149,6 +149,8 @@ def test_why_a_job_ended(watched, logger, tmp_path, ended, state, reason) -> Non
     run = read_runs(tmp_path)[0]
     assert run.jobs[1].state == state and run.jobs[1].reason.startswith(reason)
     assert run.outcome == ("failed" if state == FAILED else "stopped")
+    said = logger.handlers[0].stream.getvalue()
+    assert (f"train_cam: {reason}" in said) == bool(reason)  # what Snakemake's own lines leave out
 
 
 def test_on_a_terminal_snakemake_leaves_its_jobs_to_the_view(watched, workflow, logger, monkeypatch, capsys) -> None:
