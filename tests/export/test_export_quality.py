@@ -23,7 +23,7 @@ def table(project):
     for place, entry in enumerate(entries, 1):
         numbers[entry["video_id"]] = numbers.get(entry["video_id"], 0) + 1
         row = dict.fromkeys(COLUMNS, "") | {"video_id": entry["video_id"], "track": numbers[entry["video_id"]]}
-        rows.append(row | {"estimate": place / 10})
+        rows.append(row | {"estimate": place / 10, "score": f"{entry['score']:.4f}"})
     path = project.folder / "quality.csv"
     with open(path, "w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
@@ -86,6 +86,30 @@ def test_a_table_of_another_run_is_refused(project, table, capsys):
     error = capsys.readouterr().err
     assert f"table {table}, which must be of the same run as the result file, has 2 problems:" in error
     assert "no row for track 5 of video 4" in error and not (project.folder / "out").exists()
+
+
+def test_a_table_of_other_tracks_is_refused(project, table, capsys):
+    """Of another tracker or round, with as many tracks or more: each would get what is known of another one."""
+    lines = table.read_text().splitlines()
+    place = lines[0].split(",").index("score")
+    cells = lines[1].split(",")
+    lines[1] = ",".join([*cells[:place], "0.1234", *cells[place + 1 :]])
+    more = lines[-1].split(",")
+    more[lines[0].split(",").index("track")] = "77"
+    table.write_text("\n".join([*lines, ",".join(more)]) + "\n")
+    assert project.run("coco", "--quality", str(table)) == 2
+    error = capsys.readouterr().err
+    first = json.loads(project.results.read_text())[0]
+    said = f"track 1 of video {first['video_id']} has score 0.1234 there and {first['score']:.4f} in the results"
+    assert said in error and "a row of which the results have no track: 77 of video" in error
+    assert "has 2 problems:" in error
+
+
+def test_a_quality_in_the_results_themselves_is_none(project):
+    entries = json.loads(project.results.read_text())
+    project.results.write_text(json.dumps([entry | {"quality": "good"} for entry in entries]))
+    rows = json.loads((project.export("coco") / "instances.json").read_text())["annotations"]
+    assert rows and not any("quality" in row for row in rows)
 
 
 def test_a_least_quality_needs_a_table(project, capsys):

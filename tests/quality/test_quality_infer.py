@@ -154,12 +154,12 @@ def test_the_table_is_worst_first_and_read_back(quality, tmp_path):
     assert any(row["stability"] == "" for row in rows)
     found = read_estimates(tmp_path / "table.csv")
     for row in read_quality(quality)["tracks"]:
-        assert found[row["video_id"], row["track"]] == pytest.approx(row["estimate"], abs=1e-4)
+        assert found[row["video_id"], row["track"]] == pytest.approx((row["estimate"], row["score"]), abs=1e-4)
 
 
 def test_a_table_that_is_none_is_explained(tmp_path):
     (tmp_path / "t.csv").write_text("video,class\na.mp4,cow\n")
-    with pytest.raises(WsvisError, match="is not a table of qualities: it needs columns video_id, track and estimate"):
+    with pytest.raises(WsvisError, match="needs columns video_id, track, estimate and score with numbers"):
         read_estimates(tmp_path / "t.csv")
     with pytest.raises(WsvisError, match="nowhere.csv does not exist; it is made by rule publish_quality"):
         read_estimates(tmp_path / "nowhere.csv")

@@ -85,7 +85,8 @@ def test_videos_and_a_csv_give_tracks_and_a_report_without_scores(
     }
     # How far a track can be trusted needs none either.
     estimates = read_estimates(folder / "results/mine_quality.csv")
-    assert len(estimates) == len(read_results(folder / TARGETS[0])) and all(0 <= p <= 1 for p in estimates.values())
+    assert len(estimates) == len(read_results(folder / TARGETS[0]))
+    assert all(0 <= known.estimate <= 1 for known in estimates.values())
     # Whether neighbouring masks agree needs no ground truth.
     [row] = csv.DictReader((folder / TARGETS[2]).read_text().splitlines())
     assert row["TC_mean"] and "AP50_mean" not in row

@@ -20,6 +20,7 @@ from wsvis_core.tracking.overlap import rle_areas
 from wsvis_core.tracking.results import load_result_file, problem_report
 
 Result = dict[str, Any]
+_SCORE_ROUNDING = 1e-4  # tables have four decimals
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ def load_source(
         raise WsvisError(problem_report(f"result file {results}, held against data set {dataset},", problems))
     wanted = held_out | {entry["video_id"] for entry in entries} if videos is None else _ids(videos, known, dataset)
     chosen = tuple(video for video in known if video.id in wanted)
-    if quality is not None:
-        entries = _with_quality(entries, quality)
+    entries = _with_quality(entries, quality)
     kept = [entry for entry in entries if min_score is None or entry["score"] >= min_score]
     kept = [entry for entry in kept if min_quality is None or entry["quality"] >= min_quality]
     tracks = {video.id: _tracks(video.id, kept) for video in chosen}
@@ -106,19 +106,26 @@ def load_source(
     return ExportSource(categories, chosen, tracks, asked - sum(map(len, tracks.values())))
 
 
-def _with_quality(entries: Sequence[Result], table: Path) -> list[Result]:
-    """The entries, each with its `quality` from a table; tracks count from 1 within their video."""
+def _with_quality(entries: Sequence[Result], table: Path | None) -> list[Result]:
+    """The entries, each with its `quality` from a table, None without one; tracks count from 1 within their video."""
+    if table is None:
+        return [entry | {"quality": None} for entry in entries]
     estimates, numbers = read_estimates(table), Counter[int]()
-    found, unknown = [], []
+    found, problems = [], []
     for entry in entries:
         numbers[entry["video_id"]] += 1
-        key = (entry["video_id"], numbers[entry["video_id"]])
-        if key in estimates:
-            found.append(entry | {"quality": estimates[key]})
+        number, video = numbers[entry["video_id"]], entry["video_id"]
+        known = estimates.pop((video, number), None)
+        if known is None:
+            problems.append(f"no row for track {number} of video {video}")
+        elif abs(known.score - entry["score"]) > _SCORE_ROUNDING:
+            here = f"{entry['score']:.4f} in the results"
+            problems.append(f"track {number} of video {video} has score {known.score:.4f} there and {here}")
         else:
-            unknown.append(f"no row for track {key[1]} of video {key[0]}")
-    if unknown:
-        raise WsvisError(problem_report(f"table {table}, which must be of the same run as the result file,", unknown))
+            found.append(entry | {"quality": known.estimate})
+    problems += [f"a row of which the results have no track: {track} of video {video}" for video, track in estimates]
+    if problems:
+        raise WsvisError(problem_report(f"table {table}, which must be of the same run as the result file,", problems))
     return found
 
 
@@ -187,7 +194,7 @@ def _tracks(video_id: int, entries: Sequence[Result]) -> tuple[ExportTrack, ...]
             masks = _without_empty(entry["segmentations"])
             if any(mask is not None for mask in masks):
                 category, score = int(entry["category_id"]), float(entry["score"])
-                tracks.append(ExportTrack(len(tracks) + 1, category, score, masks, entry.get("quality")))
+                tracks.append(ExportTrack(len(tracks) + 1, category, score, masks, entry["quality"]))
     return tuple(tracks)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.files import atomic_path, read_json
@@ -54,16 +54,26 @@ def _cell(value: Any) -> Any:
     return f"{value:.4f}" if isinstance(value, float) else value
 
 
-def read_estimates(path: Path) -> dict[tuple[int, int], float]:
+class TrackEstimate(NamedTuple):
+    """estimate: how far a track can be trusted, 0..1 · score: its detection score, by which a track is known again."""
+
+    estimate: float
+    score: float
+
+
+def read_estimates(path: Path) -> dict[tuple[int, int], TrackEstimate]:
     """(video id, track number from 1) → estimate, from a table that `write_table` wrote (rule publish_quality)."""
     try:
         with open(path, encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
-        return {(int(row["video_id"]), int(row["track"])): float(row["estimate"]) for row in rows}
+        return {
+            (int(row["video_id"]), int(row["track"])): TrackEstimate(float(row["estimate"]), float(row["score"]))
+            for row in rows
+        }
     except FileNotFoundError:
         raise WsvisError(f"{path} does not exist; it is made by rule publish_quality") from None
     except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
         raise WsvisError(
-            f"{path} is not a table of qualities: it needs columns video_id, track and estimate with numbers "
+            f"{path} is not a table of qualities: it needs columns video_id, track, estimate and score with numbers "
             f"({error}); give the results/<dataset>_quality.csv of the same run"
         ) from None
