@@ -155,6 +155,30 @@ def test_what_is_lost_is_listed(place, film, frames_folder, capsys):
     assert "2 x class with one video" in said
 
 
+def test_a_class_of_one_video_may_be_another_mistyped(place, film, capsys):
+    for name in "abc":
+        film(place / f"films/{name}.mp4", 4)
+    labels("video,class\na,cow\nb,cow\nc,cwo\n")
+    assert run() == 0
+    assert "'cwo': c; or is it the class 'cow'?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "found", "prefix"),
+    [(".venv/bin/wsvis", None, ".venv/bin/"), ("/opt/bin/wsvis", "/opt/bin/wsvis", ""), ("pytest", None, "")],
+)
+def test_the_next_commands_start_as_this_one_did(place, film, capsys, monkeypatch, typed, found, prefix):
+    """Who has not activated the environment types its folder, and copies the next command from the screen."""
+    film(place / "films/a.mp4", 4)
+    labels("video,class\na,cow\n")
+    monkeypatch.setattr(sys, "argv", [typed])
+    monkeypatch.setattr("shutil.which", lambda name: found)
+    assert run() == 0
+    said = capsys.readouterr().out
+    for command in ("wsvis check", "wsvis plan", "snakemake"):
+        assert f"\n  {prefix}{command} --configfile data/mine/mine.yaml " in said
+
+
 def test_everything_wrong_is_said_at_once_and_nothing_is_written(place, film, sound, capsys):
     film(place / "films/a.mp4", 10)
     film(place / "films/b.mp4", 10)

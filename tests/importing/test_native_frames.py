@@ -34,6 +34,19 @@ def test_variable_rate_has_the_times_of_the_file(film, tmp_path):
     assert [float(frame.time) for frame in frames] == pytest.approx([0, 0.1, 0.105, 0.4, 1.0])
 
 
+@pytest.mark.parametrize(("name", "codec"), [("v.mp4", "libx264"), ("v.webm", "libvpx-vp9")])
+def test_the_rate_is_that_of_the_time_stamps(film, tmp_path, name, codec):
+    """A webm states the rate of its encoder (30), whatever the frames do."""
+    path = film(tmp_path / name, 5, codec=codec, milliseconds=[0, 100, 105, 400, 1000])
+    [source] = find_sources([path], Findings())
+    assert probe(source).fps == 4
+
+
+def test_one_frame_has_the_rate_that_the_file_states(film, tmp_path):
+    [source] = find_sources([film(tmp_path / "v.mp4", 1, fps=25)], Findings())
+    assert probe(source).fps == 25
+
+
 @pytest.mark.parametrize("rotation", [None, 0, 90, 180, -90])
 def test_rotation_is_applied(film, tmp_path, rotation):
     frames, _ = read(film(tmp_path / "v.mp4", 2, rotation=rotation, size=(48, 64)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
+import sys
 from collections.abc import Container
 from fractions import Fraction
 from pathlib import Path
@@ -115,12 +117,23 @@ def _datasets_of_config() -> Container[str]:
 
 
 def _next_steps(block: Path, name: str) -> str:
+    bin_ = _typed_folder()
+    wanted = f"results/{name}_vis.json results/{name}_report.html"
     return f"""
-Next (settings are in {block}, with their reasons):
-  wsvis check --configfile {block} --dataset {name}
-  snakemake --configfile {block} --cores all --resources gpu=8 -- results/{name}_vis.json results/{name}_report.html
+Next, in the folder of the Snakefile (settings are in {block}, with their reasons):
+  {bin_}wsvis check --configfile {block} --dataset {name}
+  {bin_}wsvis plan --configfile {block} --dataset {name}     # how long it will take
+  {bin_}snakemake --configfile {block} --cores all --resources gpu=8 -- {wanted}
 Training starts from ImageNet weights, which torchvision downloads (about 100 MB) unless *.backbone_weights name a file.
 There are no masks to compare with: the report shows what came out and has no scores."""
+
+
+def _typed_folder() -> str:
+    """What stands before the name of a command of this environment ('.venv/bin/'); "" where it is on the path."""
+    typed = Path(sys.argv[0])
+    if typed.name != "wsvis" or shutil.which("wsvis"):
+        return ""
+    return f"{typed.parent}/"
 
 
 def _side(text: str) -> int:

@@ -167,7 +167,18 @@ def _probe_file(path: Path) -> Probe:
         ordered = np.sort(np.asarray(stamps))
         usable = unstamped == 0 and bool((np.diff(ordered) > 0).all())
         promised = max(stream.frames, len(stamps))
-        return Probe(len(stamps), promised, stream.average_rate, stamps=ordered if usable else None)
+        rate = _measured_rate(ordered, stream.time_base) if usable else None
+        return Probe(len(stamps), promised, rate or stream.average_rate, stamps=ordered if usable else None)
+
+
+def _measured_rate(stamps: np.ndarray, time_base: Fraction | None) -> Fraction | None:
+    """Frames per second by the time stamps (frames,), in increasing order; None for one frame.
+
+    What a file states of itself may be another rate: a webm of variable frame rate states that of its encoder.
+    """
+    if len(stamps) < 2 or not time_base:
+        return None
+    return (len(stamps) - 1) / (int(stamps[-1] - stamps[0]) * time_base)
 
 
 def _decode(path: Path, known: Probe, losses: Losses) -> Iterator[NativeFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -124,8 +125,10 @@ def _note_classes(planned: Sequence[PlannedVideo], findings: Findings) -> None:
             findings.warn("two classes that differ in capital letters alone (are they one?)", f"{other!r} and {name!r}")
     for name, shown in sorted(videos_of.items()):
         if len(shown) == 1:
+            near = difflib.get_close_matches(name, sorted(videos_of.keys() - {name}), 1, cutoff=0.66)
             findings.warn(
-                "class with one video (its background tells it as well as the object does)", f"{name!r}: {shown[0]}"
+                "class with one video (its background tells it as well as the object does)",
+                f"{name!r}: {shown[0]}" + (f"; or is it the class {near[0]!r}?" if near else ""),
             )
     if planned and not videos_of and not findings.errors:
         findings.error(
