@@ -105,7 +105,7 @@ def plan_lines(plan: Plan) -> list[str]:
         "",
     )
     sizes = [
-        f"{name}: {s.videos['train']} training and {s.videos['val']} held-out videos, "
+        f"{name}: {s.videos['train']} videos to train on and {s.videos['val']} to track in, "
         f"{s.frames['train']} and {s.frames['val']} frames of about {s.width}×{s.height} ({s.source})"
         for name, s in plan.size.items()
     ]
@@ -156,8 +156,11 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _notes(plan: Plan) -> list[str]:
-    notes = ["Disk, CPU and GPU hours are those of what is to do. Rates: 'own' from the benchmark files of this data"]
-    notes += ["set's jobs under logs/; 'reference' from docs/cluster.md, scaled by the pixels a stage sees."]
+    notes = [
+        "Disk, CPU and GPU hours are those of what is to do. Rates: 'own' from the benchmark files of this data",
+        "set's jobs under logs/; 'reference' from docs/cluster.md, scaled by the pixels a stage sees: an order of",
+        "magnitude. CPU hours are of one core; jobs share several, but trainings mostly wait for each other.",
+    ]
     if not _all_known(plan):
         notes.append("GPU h '?': not known until a job of the stage has run on a GPU; CPU h is without one.")
     return notes
