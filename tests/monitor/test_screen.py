@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import Terminal, on_terminal
+from tests.terminal import Terminal, lines_of, on_terminal
 from wsvis_core.monitor.screen import Interrupts, frame_text, is_terminal
 
 PROGRAM = """
@@ -49,6 +49,45 @@ def test_what_others_write_stays_above_and_the_view_goes() -> None:
     assert "ValueError: a real error" in rows and not any("KeyboardInterrupt" in row for row in rows)
     assert rows[-4:] == ["no newline", "the end", "after", ""]
     assert not any("frame" in row or "second line" in row for row in rows)
+
+
+BUSY = """
+import os
+from wsvis_core.monitor.screen import Screen
+def draw(width, height):
+    {draw}
+screen = Screen(draw, seconds=0.05)
+for _ in range({times}):
+    os.write(2, {text})
+screen.close(["the end"])
+"""
+
+
+def busy(draw: str, times: int, text: bytes) -> list[str]:
+    """What a terminal shows in the end of a program that writes much."""
+    program = BUSY.format(draw=draw, times=times, text=text)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    code, written = on_terminal(["timeout", "60", sys.executable, "-c", program], environment)
+    assert code == 0, f"the program waits for ever: {written[-500:]}"
+    return lines_of(written)
+
+
+def test_a_bar_that_never_ends_its_line_stops_nobody() -> None:
+    """Bars of libraries write a return and no new line, for hours: over a megabyte here."""
+    rows = busy("return ['view']", 3000, b"\r" + b"#" * 500 + b" 10 %")
+    assert rows[-1] == "the end" and rows[-2].endswith(" 10 %")
+    assert sum(row.count("10 %") for row in rows) == 1
+
+
+def test_a_line_without_end_stops_nobody() -> None:
+    rows = busy("return ['view']", 3000, b"#" * 500)
+    assert rows[-1] == "the end" and sum(row.count("#") for row in rows) == 3000 * 500
+
+
+def test_a_view_that_fails_stops_nobody() -> None:
+    rows = busy("raise ValueError('no such job')", 3000, b"line of a job" * 10 + b"\n")
+    assert rows.count("line of a job" * 10) == 3000 and rows[-1] == "the end"
+    assert any("the live view has ended, the run goes on (ValueError: no such job)" in row for row in rows)
 
 
 @pytest.mark.parametrize("columns", [20, 40])

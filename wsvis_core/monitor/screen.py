@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 CLEAR_TO_END = "\x1b[J"
+_MOST_AT_ONCE = 1 << 20  # bytes that are read before the view is drawn again
+_LONGEST_LINE = 1 << 16  # bytes; a longer line is shown in pieces
 
 
 class Interrupts:
@@ -103,18 +105,33 @@ class Screen:
         while not self._ended.is_set():
             above = self._interrupts.without(self._read(self._seconds))
             width, height = self._size()
-            self._write(above, self._draw(width - 1, height - 1))
+            self._write(above, self._lines(width - 1, height - 1))
+
+    def _lines(self, width: int, height: int) -> Sequence[str]:
+        """The view, or what went wrong with it: if nobody emptied the pipe, all jobs would wait for that."""
+        try:
+            return self._draw(width, height)
+        except Exception as error:
+            said = f"wsvis: the live view has ended, the run goes on ({type(error).__name__}: {error})"
+            self._draw = lambda width, _: [said[:width]]
+            return self._draw(width, height)
 
     def _read(self, seconds: float) -> list[str]:
         """Whole lines that are written within some seconds; of a bar that overwrites itself its end."""
         content, until = self._unfinished, time.monotonic() + seconds
-        while len(content) < 1 << 20 and select.select([self._pipe], [], [], max(until - time.monotonic(), 0.0))[0]:
+        most = len(content) + _MOST_AT_ONCE
+        while len(content) < most and select.select([self._pipe], [], [], max(until - time.monotonic(), 0.0))[0]:
             part = os.read(self._pipe, 1 << 16)
             if not part:
                 break  # Everybody has closed it.
             content += part
         lines = content.replace(b"\r\n", b"\n").split(b"\n")
-        self._unfinished = lines.pop()
+        rest = lines.pop()
+        # A bar that never ends its line does not pile up; a return at the very end may be half of a line's end.
+        self._unfinished = rest[rest.rfind(b"\r", 0, len(rest) - 1) + 1 :]
+        if len(self._unfinished) > _LONGEST_LINE:
+            lines.append(self._unfinished)
+            self._unfinished = b""
         return [line.rpartition(b"\r")[2].decode(errors="replace") for line in lines]
 
     def _write(self, above: Sequence[str], lines: Sequence[str]) -> None:
