@@ -18,6 +18,7 @@ DATASETS = ("demo", "my_set")
         ["-n", "--", "./results/demo/flow/dis/shard-val-000.h5", "results/my_set_strips.jpg"],
         ["data/dmo/train.json", "all", "results", "results/notes.txt"],
         ["--report", "results/pages/report.html", "--directory", "results/other/", "-d", "results/other/x"],
+        ["--configfile", "results/other/settings.yaml", "--archive", "results/old/all.tar.gz"],
     ],
 )
 def test_what_is_there_or_no_result_is_left_to_snakemake(arguments) -> None:
@@ -29,6 +30,7 @@ def test_what_is_there_or_no_result_is_left_to_snakemake(arguments) -> None:
     [
         ("results/dmo_vis.json", "results/demo_vis.json"),
         ("results/dmeo_report.html", "results/demo_report.html"),
+        ("results/dmo_quality.csv", "results/demo_quality.csv"),
         ("./results/myset/cam/weights.pt", "results/my_set/cam/weights.pt"),
     ],
 )

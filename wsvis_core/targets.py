@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 
 from wsvis_core.errors import WsvisError
 
-_RESULT = re.compile(r"(?:\./)?results/(?P<name>[^/]+?)(?P<rest>_vis\.json|_report\.html|_strips\.jpg|/.*)")
-
-
+# Results of a data set that lie beside its folder: results/demo_vis.json.
+ENDINGS = ("_vis.json", "_report.html", "_strips.jpg", "_quality.csv")
+_RESULT = re.compile(rf"(?:\./)?results/(?P<name>[^/]+?)(?P<rest>{'|'.join(map(re.escape, ENDINGS))}|/.*)")
 # Options of Snakemake whose value is a file or a folder, not a result.
-_WITH_A_PATH = ("--report", "--directory", "-d")
+_WITH_A_PATH = ("--report", "--directory", "-d", "--configfile", "--configfiles", "--archive")
 
 
 def check_targets(arguments: Sequence[str], datasets: Collection[str]) -> None:

@@ -160,6 +160,15 @@ def test_a_run_that_is_done(status, write_record, tmp_path) -> None:
     assert status("demo")[1][-1] == "results/demo_vis.json was made and is gone"
 
 
+def test_what_is_gone_of_another_data_set_is_not_told(status, write_record, planned, tmp_path) -> None:
+    plan = [planned(1, "make_report"), planned(2, "make_report", dataset="demo_1")]
+    targets = ["results/demo_report.html", "results/demo_1_report.html"]
+    results(tmp_path, targets[0])
+    write_record(("done", 5, 1), ("done", 6, 2), ("end", 7, "done"), jobs=plan, targets=targets)
+    assert not any("is gone" in line for line in status("demo")[1])
+    assert status("demo_1")[1][-1] == "results/demo_1_report.html was made and is gone"
+
+
 def test_a_run_that_the_user_stopped(status, write_record) -> None:
     write_record(("start", 1, 1), ("stop", 3, 1), ("end", 5, "stopped"))
     code, lines = status()
@@ -199,6 +208,7 @@ def test_a_record_that_was_cut_is_read_up_to_there(status, write_record) -> None
         ("results/demo/", (".", "demo")),
         ("results/demo_vis.json", (".", "demo")),
         ("results/my_set_report.html", (".", "my_set")),
+        ("results/demo_quality.csv", (".", "demo")),
         ("results/demo/flow/dis/shard-val-000.h5", (".", "demo")),
         ("logs/demo/train_cam.log", (".", "demo")),
         ("results", (".", None)),

@@ -17,6 +17,7 @@ from wsvis_core.monitor.run import BEFORE, DONE, FAILED, RUNNING, Job, Run, per_
 from wsvis_core.monitor.tail import log_tail
 from wsvis_core.monitor.timing import TimeLeft, benchmark_seconds, time_left
 from wsvis_core.notes import Note
+from wsvis_core.targets import ENDINGS
 
 # States of a data set with the command's exit codes; the first that holds for one of several is that of all.
 CODES = {"running": 3, "failed": 4, "interrupted": 5, "nothing": 6, "done": 0}
@@ -57,8 +58,8 @@ def place_of(path: Path | None) -> tuple[Path, str | None]:
 
 
 def _dataset_of(name: str) -> str:
-    """results/demo_vis.json, _report.html and _strips.jpg are of the data set demo."""
-    for ending in ("_vis.json", "_report.html", "_strips.jpg"):
+    """results/demo_vis.json and its like are of the data set demo."""
+    for ending in ENDINGS:
         if name.endswith(ending):
             return name.removesuffix(ending)
     return name
@@ -99,7 +100,8 @@ def _status(project: Path, dataset: str, runs: Sequence[Run], now: float) -> Sta
     whole = next((run for run in own if is_alive(run, now)), own[0])
     run = whole.only(dataset)
     if not is_alive(whole, now):
-        missing = tuple(path for path in whole.targets if not (project / path).exists() and f"/{dataset}" in f"/{path}")
+        own_targets = [path for path in whole.targets if place_of(Path(path))[1] == dataset]
+        missing = tuple(path for path in own_targets if not (project / path).exists())
         state = {"done": "done", "failed": "failed"}.get(whole.outcome or "", "interrupted")
         if state != "done" and all(job.state in (DONE, BEFORE) for job in run.jobs.values()):
             state = "done"
