@@ -166,10 +166,6 @@ def _reduced_flow(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([cv2.resize(part, _map_size(size), interpolation=cv2.INTER_AREA) for part in finite])
 
 
-def _flow_picture(flow: np.ndarray | None, largest: float) -> bytes | None:
-    return None if flow is None else _jpeg(flow_to_rgb(flow, largest)[0], MAP_QUALITY)
-
-
 def _cam(column: FrameColumn, class_names: Sequence[str], size: tuple[int, int]) -> tuple[bytes, list[int]]:
     """The CAM as a WebP with opacity, and its class indices."""
     names, cam = cam_channels(column)
@@ -209,7 +205,7 @@ def _masks(entries: Sequence[TrackMask] | None, size: tuple[int, int]) -> dict[i
     """Track number → mask at this size, where it has a pixel."""
     if entries is None:
         return None
-    found = {TrackMask(*entry).track_id: resize_mask(TrackMask(*entry).mask, *size) for entry in entries}
+    found = {number: resize_mask(mask, *size) for number, _, _, mask in entries}
     return {number: encode_mask(mask)["counts"] for number, mask in found.items() if mask.any()}
 
 
