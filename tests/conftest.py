@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -41,6 +42,22 @@ def settings_of_the_process():
     torch.set_flush_denormal(False)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """The machine's own browser, one per test process; playwright's download of one is not needed."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium or Chrome on this machine (Debian: apt install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    # Chromium refuses to run as root in its sandbox.
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=options)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -156,22 +154,6 @@ def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("browser") / "report.html"
     make_report(report_inputs(), output)
     return output
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[object]:
-    """The machine's own browser; playwright's download of one is not needed."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    program = next((found for name in names if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium or Chrome on this machine (Debian: apt install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    # Chromium refuses to run as root in its sandbox.
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

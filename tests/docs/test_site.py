@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -105,27 +104,20 @@ def _github_anchors(page: Path) -> set[str]:
     return {word.replace(" ", "-") for word in words}
 
 
-def test_it_works_from_a_disk_in_a_browser(site: Path) -> None:
+def test_it_works_from_a_disk_in_a_browser(site: Path, chromium) -> None:
     """Opened as a file in Chromium: no error, no request beyond the folder, and search finds a page by a word in it."""
-    browsers = [found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))]
-    if not browsers:
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
     errors: list[str] = []
     requests: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browsers[0], args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((site / "index.html").as_uri())
-        page.locator("input.md-search__input").click()
-        page.keyboard.type("ratchet")
-        found = page.locator("a.md-search-result__link").first
-        found.wait_for(timeout=20_000)
-        target = found.get_attribute("href")
-        browser.close()
+    page = chromium.new_page()
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((site / "index.html").as_uri())
+    page.locator("input.md-search__input").click()
+    page.keyboard.type("ratchet")
+    found = page.locator("a.md-search-result__link").first
+    found.wait_for(timeout=20_000)
+    target = found.get_attribute("href")
+    page.close()
     assert errors == [] and target is not None and "maskconsist.html" in target
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -116,4 +116,4 @@ def test_wrong_files(tmp_path):
     path.write_text(json.dumps([entry(video_id=0)] * 70))
     with pytest.raises(WsvisError, match="70 problems") as caught:
         read_results(path)
-    assert "… and 55 more" in str(caught.value)
+    assert "… and 52 more" in str(caught.value)

@@ -96,7 +96,7 @@ def _raise_problems(name: str, problems: Sequence[str]) -> None:
         raise WsvisError(problem_report(name, problems))
 
 
-def problem_report(name: str, problems: Sequence[str], *, most: int = 15) -> str:
+def problem_report(name: str, problems: Sequence[str], *, most: int = 18) -> str:
     """One message for all problems: the count first, then one line each (the first `most`)."""
     lines = [f"{name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:"]
     lines += [f"  {problem}" for problem in problems[:most]]
