@@ -227,3 +227,9 @@ def test_another_snakemake_costs_the_record_and_not_the_run(workflow, logger, tm
     del workflow.dag
     watch(workflow, logger)
     assert "this run is not recorded for `wsvis status` (AttributeError: " in logger.handlers[0].stream.getvalue()
+
+
+def test_words_of_another_snakemake_do_not_end_the_run(watched, logger, tmp_path, capsys) -> None:
+    say(logger, "job_info")  # no job is named
+    say(logger, "job_info", jobid=1)
+    assert states(tmp_path)["train_cam"] == RUNNING and "no attribute 'jobid'" in capsys.readouterr().err

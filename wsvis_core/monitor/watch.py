@@ -80,6 +80,13 @@ class Watch(logging.Handler):
         threading.Thread(target=self._tick, name="wsvis watch", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Take what Snakemake says; what cannot be read, of a Snakemake of another kind, does not end the run."""
+        try:
+            self._take(record)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self.handleError(record)
+
+    def _take(self, record: logging.LogRecord) -> None:
         """Take what Snakemake says of a job."""
         event = str(getattr(record, "event", None))
         if event == "job_info":
