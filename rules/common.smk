@@ -122,7 +122,7 @@ def predictions_before(wildcards):
 def calibration_of_quality(wildcards):
     """The file that `quality.calibration` names, if it does."""
     path = CONFIG.section("quality", wildcards.dataset).calibration
-    return [] if path is None else [path]
+    return [] if path is None else [local(path)]
 
 
 def classifier_weights(section):
