@@ -108,10 +108,10 @@ def _weight_problems(config: Config, dataset: str) -> list[str]:
 
 
 def _backend_problem(config: Config, dataset: str) -> str | None:
-    """The pipeline's segmenter is built on a framework that is not installed."""
+    """The pipeline's segmenter is built on detectron2, the one framework that is not installed with wsvis."""
     segmenter = config.section("pipeline", dataset).segmenter
     backend = config.section("maskconsist", dataset, segmenter=segmenter).backend
-    if backend == "torchvision" or importlib.util.find_spec(backend) is not None:
+    if backend != "detectron2" or importlib.util.find_spec("detectron2") is not None:
         return None
     return (
         f"data set '{dataset}': segmenter '{segmenter}' has the backend '{backend}', which is not installed; "

@@ -104,6 +104,13 @@ def test_the_tests_of_the_pages_pass(extended: Path, blocks_of: Callable[[Path],
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 15 and "skipped" not in done.stdout
 
 
+def test_wsvis_check_takes_a_new_backend_for_none_that_is_not_installed(extended: Path) -> None:
+    settings = "segmenters: {one_piece: {backend: one_piece}}\ndatasets: {demo: {pipeline: {segmenter: one_piece}}}\n"
+    (extended / "with_one_piece.yaml").write_text(settings)
+    done = run(extended, "wsvis_core.cli", "check", "--configfile", "with_one_piece.yaml", "--dataset", "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_their_code_is_in_the_style_of_the_house(extended: Path, blocks_of: Callable[[Path], list[Any]]) -> None:
     names = [b.title for page in PAGES for b in blocks_of(page) if b.language in ("python", "diff")]
     for words in (("check",), ("format", "--check")):
