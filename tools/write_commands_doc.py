@@ -14,8 +14,8 @@ HEADER = """# Commands
 Every command of `wsvis` with its options. Written by `tools/write_commands_doc.py` from the commands themselves; do not
 edit by hand. `wsvis COMMAND --help` says the same. `.venv/bin/wsvis` is where `make` installs it.
 
-Exit codes: 0 done, 2 wrong input, or problems found by `check`, 130 Ctrl-C; `status` has codes of its own. What is wrong
-is said all at once.
+Exit codes: 0 done, 2 wrong input, or problems found by `check`, 130 Ctrl-C; `status` has codes of its own. What is
+wrong is said all at once.
 
 | command | |
 |---|---|
