@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from urllib.error import URLError
 
 import pytest
@@ -193,8 +194,9 @@ def test_weights_that_cannot_be_downloaded(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(torchvision.models, "get_model", get_model)
-    with pytest.raises(WsvisError, match="could not download its weights for resnet18 .*no route to host"):
+    with pytest.raises(WsvisError, match="could not download its weights for resnet18 .*no route to host") as caught:
         build_backbone("resnet18", output_stride=32, weights="torchvision")
+    assert re.search(r"download https://\S+/resnet18-\w+\.pth on another", str(caught.value))
 
 
 def test_the_tiny_network_s_receptive_field_is_what_its_description_says():

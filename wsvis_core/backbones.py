@@ -151,7 +151,8 @@ def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
     except OSError as error:
         raise WsvisError(
             f"torchvision could not download its weights for {name} ({error}); connect this machine to the Internet, "
-            f"or give the path of a torchvision state dict instead of 'torchvision'"
+            f"or download {torchvision.models.get_model_weights(name)['IMAGENET1K_V1'].url} on another and give its path "
+            f"here instead of 'torchvision'"
         ) from None
 
 
