@@ -149,10 +149,10 @@ def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
     try:
         return torchvision.models.get_model(name, weights="IMAGENET1K_V1").state_dict()
     except OSError as error:
+        address = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
         raise WsvisError(
             f"torchvision could not download its weights for {name} ({error}); connect this machine to the Internet, "
-            f"or download {torchvision.models.get_model_weights(name)['IMAGENET1K_V1'].url} on another and give its path "
-            f"here instead of 'torchvision'"
+            f"or download {address} on another and give its path here instead of 'torchvision'"
         ) from None
 
 
