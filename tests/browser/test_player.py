@@ -166,6 +166,17 @@ def test_weak_masks_are_left_out_until_they_are_asked_for(player):
     expect(player.locator(".bar-of-track.faint")).to_have_count(2)
 
 
+def test_a_video_opens_with_its_best_track_however_weak(open_page):
+    page = open_page("#video=7")  # its only track has score 10
+    wait_for_frame(page, "frame 0 (1 of 3")
+    assert page.locator("#least-shown").inner_text() == "10"
+    page.locator("#least").fill("60")
+    page.keyboard.press("Escape")
+    page.evaluate("location.hash = '#video=3'")
+    wait_for_frame(page, "frame 0 (1 of 8")
+    assert page.locator("#least-shown").inner_text() == "60"  # what was chosen stays
+
+
 def test_side_by_side_there_is_a_screen_for_each_layer(player):
     player.keyboard.press("s")
     assert player.locator("#screens canvas").count() == 2

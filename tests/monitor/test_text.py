@@ -140,8 +140,8 @@ def test_a_failure_has_the_log_and_its_end(run_of) -> None:
         (TimeLeft(None), "time left unknown"),
         (TimeLeft(None, ("a", "b")), "time left unknown"),
         (TimeLeft(44.0), "about 40 s left"),
-        (TimeLeft(200.0, ("a",)), "more than 3 min left (never timed here: a)"),
-        (TimeLeft(9000.0, ("a", "b", "c")), "more than 2.5 h left (never timed here: a, b and 1 more)"),
+        (TimeLeft(200.0, ("a",)), "time left unknown: 3 min without a, never timed here"),
+        (TimeLeft(9000.0, ("a", "b", "c")), "time left unknown: 2.5 h without a, b and 1 more, never timed here"),
     ],
 )
 def test_the_time_left_says_what_it_leaves_out(left: TimeLeft, words: str) -> None:
@@ -151,7 +151,7 @@ def test_the_time_left_says_what_it_leaves_out(left: TimeLeft, words: str) -> No
 def test_the_live_view_has_room_for_its_bar_beside_what_was_never_timed(run_of) -> None:
     left = TimeLeft(200.0, ("a", "b", "c"))
     (head, *_) = shown(Scene(run_of(*STARTED), 1032.0, left), 99)
-    assert head.startswith("wsvis █") and head.endswith("0:32 so far, more than 3 min left (3 stages never timed)")
+    assert head.startswith("wsvis █") and head.endswith("0:32 so far, time left unknown (3 stages never timed)")
 
 
 def test_times() -> None:

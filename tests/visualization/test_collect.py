@@ -171,7 +171,7 @@ def test_counts_costs_records_and_facts(inputs):
     assert facts.pop("code").startswith(("commit ", "unknown commit"))
     assert facts == {
         "data set": "tiny",
-        "videos": "6 training, 6 held-out",
+        "videos": "6, trained on and looked at",
         "classes": "4",
         "flow": "dis",
         "labeller": "flowirn",

@@ -77,4 +77,3 @@ def test_the_section_names_labellers_safely_and_an_empty_one_says_so():
     html = pseudo_labels_section(ReportInputs("t", label_quality={"<irn>": QUALITY, "none": LabelQuality()}))
     assert "&lt;irn&gt;" in html and "<irn>" not in html and "all labellers" not in html
     assert "No labels and no objects." in html and "5 labels, 23 objects" in html
-    assert pseudo_labels_section(ReportInputs("t")) == '<p class="empty">No pseudo-label metrics.</p>'

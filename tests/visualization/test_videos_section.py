@@ -61,6 +61,7 @@ def test_links_lead_to_videos_of_the_page_alone():
 
 def test_what_was_left_out_is_said_with_the_settings_that_did_it():
     assert left_out(gallery(clip())) == "On this page: 1 of 1 held-out videos."
+    assert left_out(gallery(clip(), trained_on=True)) == "On this page: 1 of 1 videos."
     some = gallery(clip(), clip(8, length=90), held_out=390, candidates=49)
     assert left_out(some) == (
         "On this page: 2 of 390 held-out videos, spread evenly over the 49 whose layers were all made for it "

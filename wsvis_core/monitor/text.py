@@ -152,11 +152,10 @@ def left_text(left: TimeLeft, *, names: bool = True) -> str:
     if not left.unknown:
         return f"about {rough(left.seconds)} left"
     count = len(left.unknown)
-    if names:
-        what = f"never timed here: {', '.join(left.unknown[:2])}" + (f" and {count - 2} more" if count > 2 else "")
-    else:
-        what = f"{count} stage{'s' if count > 1 else ''} never timed"
-    return f"more than {rough(left.seconds)} left ({what})"
+    if not names:
+        return f"time left unknown ({count} stage{'s' if count > 1 else ''} never timed)"
+    which = f"{', '.join(left.unknown[:2])}" + (f" and {count - 2} more" if count > 2 else "")
+    return f"time left unknown: {rough(left.seconds)} without {which}, never timed here"
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ from wsvis_core.storage.files import read_json
 from wsvis_core.storage.instance_shards import open_instances
 from wsvis_core.tracking.results import read_results
 from wsvis_core.visualization.collect_labels import label_examples, label_metrics, label_quality
-from wsvis_core.visualization.collect_videos import VideoLayers, by_video, collect_gallery, collect_strips
+from wsvis_core.visualization.collect_videos import VideoLayers, by_video, collect_gallery, collect_strips, trained_on
 from wsvis_core.visualization.inputs import (
     LabelExample,
     ReportInputs,
@@ -99,7 +99,9 @@ def collect_report(
         stage_costs=costs,
         facts={
             "data set": name,
-            "videos": f"{splits['train']['videos']} training, {splits['val']['videos']} held-out",
+            "videos": f"{splits['val']['videos']}, trained on and looked at"
+            if trained_on(dataset)
+            else f"{splits['train']['videos']} training, {splits['val']['videos']} held-out",
             "classes": str(len(dataset.categories)),
             **({} if video_metrics else {"ground truth": "none: class labels only, nothing to evaluate"}),
             **{key: str(value) for key, value in pipeline.items() if isinstance(value, str | int)},

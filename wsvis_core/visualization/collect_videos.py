@@ -57,7 +57,13 @@ def collect_gallery(layers: VideoLayers, settings: ReportSettings) -> Gallery:
             break
         clips.append(clip)
     name = "mean score" if layers.ground_truth is None else "mean IoU"
-    return Gallery(clips, len(layers.dataset.split("val")), len(candidates), name, QUALITY[name])
+    videos = len(layers.dataset.split("val"))
+    return Gallery(clips, videos, len(candidates), name, QUALITY[name], trained_on(layers.dataset))
+
+
+def trained_on(dataset: VideoDataset) -> bool:
+    """Whether the held-out videos are those of the training, as in `split: {mode: all}`."""
+    return {video.id for video in dataset.split("val")} <= {video.id for video in dataset.split("train")}
 
 
 def collect_strips(layers: VideoLayers, settings: ReportSettings) -> list[VideoStrip]:

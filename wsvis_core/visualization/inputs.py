@@ -119,8 +119,8 @@ class Clip:
 class Gallery:
     """The videos that can be watched on the page.
 
-    held_out: videos of the split · candidates: those whose layers were made for the report · quality_name,
-    quality_note: what the clips' `quality` is, in two words and in a sentence.
+    held_out: videos of the split · trained_on: they are those that were trained on too · candidates: those whose layers
+    were made for the report · quality_name, quality_note: what the clips' `quality` is, in two words and in a sentence.
     """
 
     clips: Sequence[Clip] = ()
@@ -128,6 +128,7 @@ class Gallery:
     candidates: int = 0
     quality_name: str = ""
     quality_note: str = ""
+    trained_on: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,7 @@ LEGEND = (
 
 def pseudo_labels_section(inputs: ReportInputs) -> str:
     """Metrics of all labellers, charts and categories of each, and sheets of worst and best frames."""
-    overall = (
-        metric_table("Pseudo-labels on the training frames", inputs.pseudo_labels, head_of_rows="labeller")
-        if inputs.pseudo_labels
-        else empty("No pseudo-label metrics.")
-    )
+    overall = metric_table("Pseudo-labels on the training frames", inputs.pseudo_labels, head_of_rows="labeller")
     return overall + _labellers(inputs) + _categories(inputs) + _galleries(inputs)
 
 

@@ -39,14 +39,18 @@ def page_html(inputs: ReportInputs) -> str:
 
 
 def sections(inputs: ReportInputs) -> dict[str, tuple[str, str]]:
-    """Anchor → (title, HTML) of every section, in page order. Here a new section is added."""
+    """Anchor → (title, HTML) of every section, in page order. Here a new section is added.
+
+    What only some data sets have (estimates, tables, ground truth for pseudo-labels) has a section where it is there.
+    """
     quality, link = inputs.quality, video_link(inputs.gallery)
+    labels = inputs.pseudo_labels or inputs.label_quality or inputs.label_examples
     return {
         "videos": ("Videos", videos_section(inputs.gallery, inputs.class_names)),
         **({} if quality is None else {"trust": ("Trust", quality_section(quality, link))}),
         "metrics": ("Metrics", metrics_section(inputs) + tracks_part(inputs)),
-        "tables": ("The paper's tables", tables_section(inputs.tables)),
-        "pseudo-labels": ("Pseudo-labels", pseudo_labels_section(inputs)),
+        **({"tables": ("The paper's tables", tables_section(inputs.tables))} if inputs.tables else {}),
+        **({"pseudo-labels": ("Pseudo-labels", pseudo_labels_section(inputs))} if labels else {}),
         "training": ("Training", training_section(inputs.scalars, without=TRANSFER_SCALARS)),
         "transfers": ("MaskConsist's transfers", transfers_section(inputs.transfers, inputs.class_names)),
         "run": ("Run", run_section(inputs)),

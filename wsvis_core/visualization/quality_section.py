@@ -73,7 +73,7 @@ def _groups(tracks: Tracks, link: Link) -> str:
         if own:
             rows = {str(n): _cells(track, link) for n, track in enumerate(own[:MOST_ROWS], 1)}
             more = f'<p class="note">… and {number(len(own) - MOST_ROWS)} more</p>' if len(own) > MOST_ROWS else ""
-            shown = table(f"{title}, worst first", HEAD, rows, head_of_rows="no.", kind="metrics quality")
+            shown = table("worst first", HEAD, rows, head_of_rows="no.", kind="metrics quality")
             mark = " open" if unfolded else ""
             parts.append(
                 f"<details{mark}><summary>{escape(title)} ({number(len(own))})</summary>{shown}{more}</details>"

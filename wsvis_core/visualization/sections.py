@@ -30,7 +30,12 @@ def headline(inputs: ReportInputs) -> str:
         _card("Video AP50", "AP50", inputs.video_metrics, "tracked masks, whole videos"),
         _card("Video mAP", "mAP", inputs.video_metrics, "mean over IoU .50 to .95"),
         _card("Frame AP50", "AP50", inputs.frame_metrics, "masks of single frames"),
-        _card("Temporal consistency", "TC", inputs.frame_metrics, "AP50 of masks against those of the frame before"),
+        _card(
+            "Temporal consistency",
+            "TC",
+            inputs.frame_metrics,
+            "masks against those of the frame before: how steady, not how right",
+        ),
         *(
             _card(f"Pseudo-label AP50, {name}", "AP50", metrics, "training labels of stage 1")
             for name, metrics in inputs.pseudo_labels.items()
@@ -52,10 +57,9 @@ def metrics_section(inputs: ReportInputs) -> str:
         metric_table("Held-out videos and frames", main, head_of_rows="level")
         if main
         else empty("No video or frame metrics: the data set has no ground truth, or evaluation has not run."),
-        metric_table("Per category, best first", by_quality(inputs.categories), head_of_rows="category")
-        if inputs.categories
-        else empty("No per-category metrics."),
     ]
+    if inputs.categories:
+        parts.append(metric_table("Per category, best first", by_quality(inputs.categories), head_of_rows="category"))
     return f'<div class="tables one">{"".join(parts)}</div>'
 
 

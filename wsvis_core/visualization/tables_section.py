@@ -29,8 +29,6 @@ NOTES = {
 
 def tables_section(tables: Mapping[str, ResultTable]) -> str:
     """Every table with its charts, in the given order."""
-    if not tables:
-        return empty("No tables were made for this data set.")
     parts = "".join(_table(name, result) for name, result in tables.items())
     return f'<p class="note">{escape(NOTE)}</p>{parts}'
 

@@ -16,7 +16,7 @@ from wsvis_core.visualization.sections import empty
 
 CARD_ENTRIES = 3
 HINT = (
-    "A card opens the player: frame, flow, CAM, pseudo-labels, predictions, tracks and ground truth as layers, over a "
+    "A card opens the player: frame, flow, CAM, pseudo-labels, predictions and tracks{truth} as layers, over a "
     "timeline of the tracks; its keys stand below it. The address of the page keeps filters, video and frame."
 )
 WITHOUT_SCRIPT = "Filters and player need JavaScript, which this browser does not run; all else on the page does not."
@@ -28,8 +28,9 @@ def videos_section(gallery: Gallery, class_names: Sequence[str]) -> str:
     if not gallery.clips:
         return empty("No videos were selected for this report.")
     cards = "".join(_card(clip, class_names, gallery.quality_name) for clip in gallery.clips)
+    hint = HINT.format(truth=", and ground truth," if any(clip.truth is not None for clip in gallery.clips) else "")
     return (
-        f'<p class="note">{escape(left_out(gallery))} {escape(HINT)} {escape(gallery.quality_note)}</p>'
+        f'<p class="note">{escape(left_out(gallery))} {escape(hint)} {escape(gallery.quality_note)}</p>'
         f'<noscript><p class="empty">{escape(WITHOUT_SCRIPT)}</p></noscript>'
         f'<p class="nothing" id="absent" role="status" hidden></p>{_filters(gallery, class_names)}'
         f'<ul class="clips" id="clips">{cards}</ul>'
@@ -85,7 +86,8 @@ def video_link(gallery: Gallery) -> Callable[[int, int, int | None], str | None]
 def left_out(gallery: Gallery) -> str:
     """How many of the held-out videos and of their frames are on the page, and what bounds them."""
     clips = gallery.clips
-    parts = [f"On this page: {number(len(clips))} of {number(max(gallery.held_out, len(clips)))} held-out videos"]
+    kind = "videos" if gallery.trained_on else "held-out videos"
+    parts = [f"On this page: {number(len(clips))} of {number(max(gallery.held_out, len(clips)))} {kind}"]
     if len(clips) < gallery.held_out:
         among = f"spread evenly over the {number(gallery.candidates)} whose layers were all made for it"
         parts.append(f", {among} (report.videos, report.megabytes)")

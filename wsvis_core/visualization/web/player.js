@@ -1,5 +1,7 @@
 // The player: one dialog for all videos of the page.
 
+const USUAL_LEAST = 30; // percent; weaker masks cover a frame
+
 class Player {
   constructor(classes) {
     this.classes = classes;
@@ -8,6 +10,7 @@ class Player {
     this.moment = 0;
     this.playing = false;
     this.selected = null;
+    this.leastChosen = false;
     this.wanted = new Set(["frame", "tracks"]);
     this.drawn = 0;
     this.timer = null;
@@ -20,8 +23,9 @@ class Player {
     byId("play").addEventListener("click", () => this.setPlaying(!this.playing));
     byId("scrub").addEventListener("input", (event) => this.jump(Number(event.target.value)));
     byId("beside").addEventListener("change", () => this.setScreens());
-    byId("least").addEventListener("input", (event) => {
-      byId("least-shown").value = event.target.value;
+    byId("least").addEventListener("input", () => {
+      this.leastChosen = true;
+      this.setLeast(byId("least").value);
       this.show();
     });
     byId("player-close").addEventListener("click", () => this.dialog.close());
@@ -50,6 +54,9 @@ class Player {
     const [previous, next] = this.neighbours(id);
     byId("player-previous").disabled = previous === null;
     byId("player-next").disabled = next === null;
+    // Never so high that a video opens without its best track; once moved, it stays.
+    const best = Math.max(0, ...(clip.tracks ?? []).map((found) => percent(found.score)));
+    if (!this.leastChosen) this.setLeast(Math.min(USUAL_LEAST, 5 * Math.floor(best / 5)));
     this.setLayers();
     this.setTimeline();
     if (!this.dialog.open) this.dialog.showModal();
@@ -57,6 +64,11 @@ class Player {
     this.dialog.focus();
     this.setScreens();
     return true;
+  }
+
+  setLeast(score) {
+    byId("least").value = score;
+    byId("least-shown").value = score;
   }
 
   leave() {
