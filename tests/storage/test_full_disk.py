@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from wsvis_core.errors import WsvisError
-from wsvis_core.export.folder import whole_folder
 from wsvis_core.storage.files import atomic_path, load_tensors, save_tensors, write_json
+from wsvis_core.storage.folder import whole_folder
 from wsvis_core.storage.hdf5 import new_hdf5
 from wsvis_core.storage.shards import ShardReader, verify_shard, write_shard
 from wsvis_core.storage.space import explain_full_disk, full_disk_reason, size_text

@@ -61,10 +61,10 @@ def run(options: argparse.Namespace) -> int:
     """Exit code of the command."""
     from wsvis_core.export.coco import write_coco
     from wsvis_core.export.cvat import write_cvat
-    from wsvis_core.export.folder import whole_folder
     from wsvis_core.export.mots import write_mots_png, write_mots_text
     from wsvis_core.export.source import load_source
     from wsvis_core.export.ytvis import write_ytvis
+    from wsvis_core.storage.folder import whole_folder
 
     writers = {
         "ytvis": write_ytvis,

@@ -14,12 +14,12 @@ import numpy as np
 
 from wsvis_core.datasets.findings import Findings
 from wsvis_core.datasets.youtube_vis import Layout
-from wsvis_core.export.folder import whole_folder
 from wsvis_core.importing.block import BlockFacts, block_text
 from wsvis_core.importing.native_frames import Losses, NativeFrame, native_frames
 from wsvis_core.importing.plan import PlannedVideo, class_ids, plan_import
 from wsvis_core.importing.ticks import first_of_each_tick, nearest_to_ticks
 from wsvis_core.storage.files import write_json
+from wsvis_core.storage.folder import whole_folder
 
 VERSION = 1
 # A stream may change its resolution on the way, but not its shape: sides may differ by rounding.

@@ -16,7 +16,7 @@ from wsvis_core.storage.space import explain_full_disk
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder beside `path` to write to, which becomes `path` when the block ends well and is gone otherwise.
 
-    Raises WsvisError when `path` holds something already: files of two exports must not mix.
+    Raises WsvisError when `path` holds something already: what two commands write must not mix.
     """
     path = Path(os.path.abspath(path))
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
