@@ -3,14 +3,13 @@ from __future__ import annotations
 import logging
 import socket
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import cv2
 import pytest
 import torch
 
+from tests.logs import fresh_logging
 from wsvis_core.errors import WsvisError
 from wsvis_core.job import job, training_run, work_settings
 from wsvis_core.training.signals import Stopped
@@ -19,22 +18,6 @@ from wsvis_core.training.signals import Stopped
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
     monkeypatch.setenv("WSVIS_DEVICE", "cpu")
-
-
-@contextmanager
-def fresh_logging() -> Iterator[None]:
-    """A job owns its process, in which nobody has configured logging yet."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers[:] = []
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for handler in root.handlers:
-            handler.close()
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 def test_a_good_job_logs_to_file_and_screen(tmp_path, capsys):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.logs import fresh_logging
 from tests.mistakes.table import ROOT, SETTINGS
 from tests.terminal import Terminal, on_terminal
 from wsvis_core.cli import main
@@ -108,22 +108,6 @@ class Shell:
 def _after_the_plan(said: str) -> str:
     """Without what Snakemake says of every run: its header and the table of jobs."""
     return re.split(r"^(?:Building DAG of jobs\.\.\.|total +\d+ *)$", said, flags=re.MULTILINE)[-1].strip("\n")
-
-
-@contextlib.contextmanager
-def fresh_logging() -> Iterator[None]:
-    """A job owns its process, in which nobody has configured logging yet."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers[:] = []
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for handler in root.handlers:
-            handler.close()
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 @pytest.fixture
