@@ -59,9 +59,9 @@ STAGES = {
         ("evaluation",),
         without=("evaluation.selection_share", "evaluation.instance_count_thresholds", *_CONSISTENCY),
     ),
-    "estimate_quality": Stage(1, ("quality",)),
+    "estimate_quality": Stage(2, ("quality",)),
     "evaluate_quality": Stage(1, ()),
-    "publish_quality": Stage(1, ()),
+    "publish_quality": Stage(2, ()),
     "make_table": Stage(1, ()),
     "show_transfers": Stage(
         1,

@@ -136,6 +136,13 @@ def test_labels_are_the_overlap_in_time_with_the_frames_of_the_class():
     assert parts([None, here], [0, 1], [np.nan]).labels == 1
 
 
+def test_cover_is_the_share_of_the_frame_that_a_mask_holds():
+    half, all_of_it = np.zeros(SIZE, bool), np.ones(SIZE, bool)
+    half[: SIZE[0] // 2] = True
+    share = half.mean()
+    assert parts([half, None, all_of_it], [1, 1, 1], [np.nan, np.nan]).cover == pytest.approx((share + 1) / 2)
+
+
 def test_means_are_over_what_is_known():
     here = box(1)
     found = parts([here, here, here, None], [1, 1, 1, 1], [0.5, np.nan, np.nan], [1.0, 0.2, np.nan, np.nan])

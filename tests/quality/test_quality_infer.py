@@ -96,6 +96,20 @@ def test_round_0_has_no_agreement_and_says_so(dataset, tracks, flow_shard, quali
     assert [r["estimate"] for r in found["tracks"]] == [r["estimate"] for r in read_quality(quality)["tracks"]]
 
 
+def test_tracks_of_whole_frames_are_named_in_a_note(dataset, tracks, flow_shard, perfect, tmp_path):
+    entries = read_results(tracks)
+    video = dataset.video(entries[0]["video_id"])
+    almost = np.ones((video.height, video.width), bool)
+    almost[: video.height // 10] = False
+    entries[0]["segmentations"] = [encode_mask(almost)] * len(video)
+    write_results(tmp_path / "tracks.json", entries)
+    estimate_quality(dataset, tmp_path / "tracks.json", [flow_shard], [perfect], QualitySettings(), tmp_path / "q.json")
+    found = read_quality(tmp_path / "q.json")
+    assert found["tracks"][0]["cover"] == pytest.approx(almost.mean())
+    [note] = found["notes"]
+    assert note.startswith("1 of the tracks hold 80% of their frames") and note.endswith(f": {video.name} track 1")
+
+
 def test_twice_gives_the_same_bytes(dataset, tracks, perfect, flow_shard, quality, tmp_path):
     estimate_quality(dataset, tracks, [flow_shard], [perfect], QualitySettings(), tmp_path / "q.json")
     assert (tmp_path / "q.json").read_bytes() == quality.read_bytes()
@@ -164,7 +178,7 @@ def test_a_table_that_is_none_is_explained(tmp_path):
     with pytest.raises(WsvisError, match="nowhere.csv does not exist; it is made by rule publish_quality"):
         read_estimates(tmp_path / "nowhere.csv")
     (tmp_path / "q.json").write_text("{}")
-    with pytest.raises(WsvisError, match="is not of format 1; delete it and run rule estimate_quality again"):
+    with pytest.raises(WsvisError, match="is not of format 2; delete it and run rule estimate_quality again"):
         read_quality(tmp_path / "q.json")
 
 

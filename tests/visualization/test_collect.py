@@ -222,7 +222,7 @@ def test_a_clip_holds_every_layer_of_its_frames(inputs, stage1, truth):
 
 def test_estimates_of_quality_reach_their_tracks(files, tmp_path):
     video = read_results(files.tracks)[0]["video_id"]
-    rows = {"format": 1, "tracks": [{"video_id": video, "track": 1, "estimate": 0.25}]}
+    rows = {"format": 2, "tracks": [{"video_id": video, "track": 1, "estimate": 0.25}]}
     (tmp_path / "quality.json").write_text(json.dumps(rows))
     (tmp_path / "metrics.json").write_text('{"AUC": {}}')
     some = dataclasses.replace(files, quality=tmp_path / "quality.json", quality_metrics=tmp_path / "metrics.json")

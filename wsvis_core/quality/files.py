@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from wsvis_core.errors import WsvisError
 from wsvis_core.storage.files import atomic_path, read_json
 
-FORMAT = 1
+FORMAT = 2
 MADE_BY = "rule estimate_quality"
 COLUMNS = (
     "video",
@@ -21,6 +21,7 @@ COLUMNS = (
     "labels",
     "stability",
     "agreement",
+    "cover",
     "first_frame",
     "last_frame",
     "frames",

@@ -23,6 +23,8 @@ from wsvis_core.storage.shards import one_by_one
 from wsvis_core.tracking.results import Result, entry_problems, problem_report
 
 TARGET = "IoU of at least 0.5 with a true track of its class"
+WHOLE_FRAME = 0.8  # share of a frame; chosen, not fitted
+WIDE_NAMED = 10
 NO_PREVIOUS_ROUND = "agreement of rounds is not known: round 0 has no round before it"
 
 
@@ -56,7 +58,7 @@ def estimate_quality(
         "format": FORMAT,
         "target": TARGET,
         "calibration": "built-in" if settings.calibration is None else settings.calibration,
-        "notes": [] if instances else [NO_PREVIOUS_ROUND],
+        "notes": [*([] if instances else [NO_PREVIOUS_ROUND]), *_whole_frames(rows)],
         "tracks": rows,
     }
     write_json(output, content, indent=1)
@@ -94,11 +96,24 @@ def _row(
         "labels": parts.labels,
         "stability": parts.stability,
         "agreement": parts.agreement,
+        "cover": parts.cover,
         "first_frame": parts.first,
         "last_frame": parts.last,
         "frames": parts.frames,
         "weakest_frame": parts.weakest,
     }
+
+
+def _whole_frames(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A warning that names the tracks which hold nearly all of their frames, if there are any."""
+    wide = [f"{row['video']} track {row['track']}" for row in rows if row["cover"] >= WHOLE_FRAME]
+    if not wide:
+        return []
+    named = ", ".join(wide[:WIDE_NAMED]) + (f" and {len(wide) - WIDE_NAMED} more" if len(wide) > WIDE_NAMED else "")
+    return [
+        f"{len(wide)} of the tracks hold {WHOLE_FRAME:.0%} of their frames and more, most often the background taken "
+        f"for the object. Their estimates mean little; look at them first: {named}"
+    ]
 
 
 def _by_video(tracks: Path, dataset: VideoDataset) -> Iterator[tuple[Video, list[Result]]]:

@@ -15,7 +15,7 @@ from wsvis_core.flow.warp import resize_flow
 from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.storage.rle import Rle
 from wsvis_core.tracking.carry import LabelPicture, carried_ious, label_picture
-from wsvis_core.tracking.overlap import rle_ious
+from wsvis_core.tracking.overlap import rle_areas, rle_ious
 
 Masks = Sequence[Rle | None]
 # What every track has, and what it may lack.
@@ -31,7 +31,8 @@ class TrackParts:
     that the class labels give the track's class · stability: IoU of its masks, carried along the flow, with those of
     the next frame, mean · agreement: best IoU with a mask of its class of the round before, mean over its frames.
     first, last: frames, from 0 · frames: number of masks · weakest: the frame whose own stability and agreement are
-    least, None where no frame has any.
+    least, None where no frame has any · cover: share of the frame that a mask holds, mean. It is not counted, but a
+    track that holds nearly all of its frames is most often the background.
     """
 
     score: float
@@ -42,6 +43,7 @@ class TrackParts:
     last: int
     frames: int
     weakest: int | None
+    cover: float
 
     def known(self) -> dict[str, float]:
         """The parts that are known, by name."""
@@ -68,7 +70,13 @@ def track_parts(
         last=int(frames[-1]),
         frames=len(frames),
         weakest=_weakest(frames, stability, agreement),
+        cover=_cover([mask for mask in masks if mask is not None]),
     )
+
+
+def _cover(masks: Sequence[Rle]) -> float:
+    height, width = masks[0]["size"]
+    return float(rle_areas(masks).mean() / (height * width))
 
 
 def _mean(values: np.ndarray) -> float | None:
