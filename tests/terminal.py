@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import struct
 import termios
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ def on_terminal(
     """Exit code and output of a program on a terminal. act(process, output) is called until it gives True."""
     process, terminal = pty.fork()
     if process == 0:
+        # A shell starts what it puts into the background with Ctrl-C ignored, and that is inherited.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execvpe(command[0], list(command), {**environment, "TERM": "xterm", "PYTHONUTF8": "1"})
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     written, acted = b"", act is None
