@@ -10,9 +10,12 @@ function storedTheme() {
   }
 }
 
-function setTheme(theme) {
+function showTheme(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
+}
+
+function keepTheme(theme) {
   try {
     localStorage.setItem("wsvis-theme", theme);
   } catch {
@@ -20,14 +23,16 @@ function setTheme(theme) {
   }
 }
 
-setTheme(storedTheme());
+showTheme(storedTheme());
 document.addEventListener("DOMContentLoaded", () => {
   const button = document.getElementById("theme");
   const shown = () => document.documentElement.dataset.theme ?? "system";
   const write = () => (button.textContent = `theme: ${shown()}`);
   button.hidden = false;
   button.addEventListener("click", () => {
-    setTheme(THEMES[(THEMES.indexOf(shown()) + 1) % THEMES.length]);
+    const next = THEMES[(THEMES.indexOf(shown()) + 1) % THEMES.length];
+    showTheme(next);
+    keepTheme(next);
     write();
   });
   write();
