@@ -69,7 +69,7 @@ def _assign(
 
 
 @compiled
-def _assign_each(ious, crowd, ignored_truth, floors, matched, ignored):  # type: ignore[no-untyped-def]
+def _assign_each(ious, crowd, ignored_truth, floors, matched, ignored):
     """Fills `matched` and `ignored`: a ground truth that counts goes before an ignored one, whatever their IoU."""
     areas, thresholds, detections = matched.shape
     taken = np.empty(len(crowd), np.bool_)
@@ -87,7 +87,7 @@ def _assign_each(ious, crowd, ignored_truth, floors, matched, ignored):  # type:
 
 
 @compiled
-def _best(ious, floor, taken, crowd, ignored_truth, ignored):  # type: ignore[no-untyped-def]
+def _best(ious, floor, taken, crowd, ignored_truth, ignored):
     """The free ground truth with the largest IoU from `floor` on, the last of equals; −1 if there is none."""
     choice = -1
     for g in range(len(ious)):

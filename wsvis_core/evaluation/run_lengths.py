@@ -101,7 +101,7 @@ def decode_masks(text: bytes, lengths: Sequence[int], pixels: np.ndarray) -> Mas
 
 
 @compiled
-def _decode(codes, lengths, pixels, edges, starts, areas, state):  # type: ignore[no-untyped-def]
+def _decode(codes, lengths, pixels, edges, starts, areas, state):
     """Fills the arrays of `MaskEdges`; returns the largest state.
 
     A number is 5 bits per character, lowest first; bit 6 says that more follow, bit 5 of the last is the sign. Run k

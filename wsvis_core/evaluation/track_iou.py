@@ -44,7 +44,7 @@ class TrueShapes:
 
 
 @compiled
-def _ious(edges, starts, areas, frames, true_edges, true_starts, true_areas, places, height, least, result):  # type: ignore[no-untyped-def]
+def _ious(edges, starts, areas, frames, true_edges, true_starts, true_areas, places, height, least, result):
     """The IoU of a track with each of M others into `result`, 0 where it is below `least`.
 
     What two masks share is at most the smaller of them, and at most the columns of the frame they both touch. Counting
@@ -74,7 +74,7 @@ def _ious(edges, starts, areas, frames, true_edges, true_starts, true_areas, pla
 
 
 @compiled
-def _shared_columns(a, a_starts, i, b, b_starts, j, height):  # type: ignore[no-untyped-def]
+def _shared_columns(a, a_starts, i, b, b_starts, j, height):
     """Columns between the first and the last pixel of both mask i and mask j, 0 or less if there are none.
 
     Too many where a mask has an empty run at its beginning or end.
@@ -90,7 +90,7 @@ def _shared_columns(a, a_starts, i, b, b_starts, j, height):  # type: ignore[no-
 
 
 @compiled
-def _shared(a, a_starts, i, b, b_starts, j):  # type: ignore[no-untyped-def]
+def _shared(a, a_starts, i, b, b_starts, j):
     """Pixels in both mask i of the edges `a` and mask j of the edges `b`."""
     p, p_end, q, q_end = a_starts[i], a_starts[i + 1] - 1, b_starts[j], b_starts[j + 1] - 1
     shared = 0
