@@ -82,11 +82,12 @@ def whole_settings(wildcards):
 
 
 def shards(pattern, split):
-    """An input function: `pattern` for every shard of a split; {flow} is filled from the pipeline."""
+    """An input function: `pattern` for every shard of a split; {flow}, {labeller} are the job's, else the pipeline's."""
 
     def paths(wildcards):
         count = getattr(CONFIG.datasets[wildcards.dataset].shards, split)
-        known = {"flow": pipeline_of(wildcards).flow, **wildcards}
+        pipeline = pipeline_of(wildcards)
+        known = {"flow": pipeline.flow, "labeller": pipeline.labeller, **wildcards}
         return [pattern.format(**known, shard=shard) for shard in shard_names(split, count)]
 
     return paths
@@ -110,6 +111,28 @@ def labels_of_round(wildcards):
     if number == 0:
         return shards(PSEUDO_LABEL_SHARD, "train")(wildcards)
     return shards(PREDICTION_SHARD.replace("{round}", str(number - 1)), "train")(wildcards)
+
+
+def passes_labels_on(dataset, segmenter):
+    """Are the segmenter's masks the pseudo-labels themselves?"""
+    return CONFIG.section("maskconsist", dataset, segmenter=segmenter).kind == "labels"
+
+
+def weights_of_segmenter(wildcards):
+    """The trained weights of the job's round; none for a segmenter that passes labels on."""
+    return [] if passes_labels_on(wildcards.dataset, wildcards.segmenter) else f"{ROUND}/weights.pt"
+
+
+def labels_passed_on(wildcards):
+    """The pseudo-labels of the job's shard, for a segmenter that passes them on; else none."""
+    if not passes_labels_on(wildcards.dataset, wildcards.segmenter):
+        return []
+    if wildcards.round != "0":
+        raise WorkflowError(
+            f"segmenter '{wildcards.segmenter}' passes the pseudo-labels on and learns nothing: it has round-0 alone, "
+            f"no round-{wildcards.round}"
+        )
+    return PSEUDO_LABEL_SHARD
 
 
 def predictions_before(wildcards):
@@ -172,6 +195,54 @@ def final_round(pattern):
         )
 
     return path
+
+
+def routes_of(wildcards):
+    """(segmenter, round) whose tracks may be published: the pipeline's own first."""
+    pipeline = pipeline_of(wildcards)
+    names = dict.fromkeys([pipeline.segmenter, *pipeline.compare_segmenters])
+    return [(name, 0 if passes_labels_on(wildcards.dataset, name) else pipeline.rounds) for name in names]
+
+
+def route_names(wildcards):
+    """The segmenters of the routes, for `params`."""
+    return [name for name, _ in routes_of(wildcards)]
+
+
+def each_route(pattern):
+    """An input function: `pattern` for the pipeline's variants and the last round of every route."""
+
+    def paths(wildcards):
+        pipeline = pipeline_of(wildcards)
+        return [
+            pattern.format(
+                dataset=wildcards.dataset,
+                labeller=pipeline.labeller,
+                segmenter=segmenter,
+                round=number,
+                tracker=pipeline.tracker,
+                shard="val-000",
+            )
+            for segmenter, number in routes_of(wildcards)
+        ]
+
+    return paths
+
+
+def choice_of_route(wildcards):
+    """Which route is published, where there are several; else none."""
+    return [f"results/{wildcards.dataset}/route.json"] if len(routes_of(wildcards)) > 1 else []
+
+
+def each_trained_round(pattern):
+    """An input function: `pattern` for every round of the pipeline; none where no segmenter is trained."""
+
+    def paths(wildcards):
+        if passes_labels_on(wildcards.dataset, pipeline_of(wildcards).segmenter):
+            return []
+        return each_round(pattern)(wildcards)
+
+    return paths
 
 
 def each_round(pattern):

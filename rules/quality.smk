@@ -55,7 +55,8 @@ rule evaluate_quality:
 
 rule publish_quality:
     input:
-        quality=final_round(f"{ROUND}/{{tracker}}/quality.json"),
+        quality=each_route(f"{ROUND}/{{tracker}}/quality.json"),
+        route=choice_of_route,
     output:
         table="results/{dataset}_quality.csv",
     log:
@@ -74,3 +75,30 @@ rule publish_quality:
         "Tracks of {wildcards.dataset}, worst first"
     script:
         "../workflow_scripts/publish_quality.py"
+
+
+rule choose_route:
+    input:
+        dataset=DATASET,
+        tracks=each_route(f"{ROUND}/{{tracker}}/tracks.json"),
+        quality=each_route(f"{ROUND}/{{tracker}}/quality.json"),
+        labels=shards(PSEUDO_LABEL_SHARD, "val"),
+    output:
+        route="results/{dataset}/route.json",
+    log:
+        f"{LOGS}/choose_route.log",
+    benchmark:
+        f"{BENCHMARKS}/choose_route.tsv"
+    conda:
+        "../envs/wsvis.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(60),
+    params:
+        settings=settings_of("choose_route"),
+        routes=route_names,
+    message:
+        "Which tracks of {wildcards.dataset} are published"
+    script:
+        "../workflow_scripts/choose_route.py"

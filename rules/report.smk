@@ -3,7 +3,8 @@
 
 rule publish_tracks:
     input:
-        tracks=final_round(f"{ROUND}/{{tracker}}/tracks.json"),
+        tracks=each_route(f"{ROUND}/{{tracker}}/tracks.json"),
+        route=choice_of_route,
     output:
         tracks="results/{dataset}_vis.json",
     log:
@@ -56,22 +57,24 @@ rule make_report:
         flow=final_round(FLOW_SHARD),
         cams=final_round(CAM_SHARD),
         pseudo_labels=final_round(PSEUDO_LABEL_SHARD),
-        predictions=final_round(PREDICTION_SHARD),
-        tracks=final_round(f"{ROUND}/{{tracker}}/tracks.json"),
-        metrics=final_round(f"{ROUND}/{{tracker}}/metrics.json"),
-        quality=final_round(f"{ROUND}/{{tracker}}/quality.json"),
-        quality_metrics=final_round(f"{ROUND}/{{tracker}}/quality_metrics.json"),
+        predictions=each_route(PREDICTION_SHARD),
+        tracks=each_route(f"{ROUND}/{{tracker}}/tracks.json"),
+        metrics=each_route(f"{ROUND}/{{tracker}}/metrics.json"),
+        quality=each_route(f"{ROUND}/{{tracker}}/quality.json"),
+        quality_metrics=each_route(f"{ROUND}/{{tracker}}/quality_metrics.json"),
         # The page names it as the whole list.
         quality_table="results/{dataset}_quality.csv",
+        route=choice_of_route,
+        route_frame_metrics=each_route(f"{ROUND}/frame_metrics.json"),
         frame_metrics=each_round(f"{ROUND}/frame_metrics.json"),
-        consistency=final_round(f"{ROUND}/consistency_metrics.json"),
+        consistency=each_route(f"{ROUND}/consistency_metrics.json"),
         pseudo_label_metrics=each_labeller(f"{RESULTS}/{{labeller}}/pseudo_label_metrics.json"),
         train_ground_truth=f"{RESULTS}/dataset/ground_truth_train.json",
         train_labels=labels_of_each_labeller,
         cam_records=f"{RESULTS}/cam/training.jsonl",
         labeller_records=records_of_irnets,
-        segmenter_records=each_round(f"{ROUND}/training.jsonl"),
-        transfers=each_round(f"{ROUND}/transfers.json"),
+        segmenter_records=each_trained_round(f"{ROUND}/training.jsonl"),
+        transfers=each_trained_round(f"{ROUND}/transfers.json"),
         tables=report_tables,
     output:
         page="results/{dataset}_report.html",
@@ -89,6 +92,7 @@ rule make_report:
     params:
         settings=settings_of("make_report"),
         pipeline=pipeline_settings,
+        routes=route_names,
         run_settings=whole_settings,
         benchmarks=BENCHMARKS,
     message:

@@ -1,4 +1,4 @@
-"""Stage 2 and self-training: Mask R-CNN with MaskConsist, and its predictions."""
+"""Stage 2 and self-training: Mask R-CNN with MaskConsist, and its predictions; or the pseudo-labels passed on."""
 
 
 rule train_maskconsist:
@@ -34,7 +34,8 @@ rule train_maskconsist:
 rule predict_masks:
     input:
         dataset=DATASET,
-        weights=f"{ROUND}/weights.pt",
+        weights=weights_of_segmenter,
+        labels=labels_passed_on,
     output:
         shard=PREDICTION_SHARD,
     log:

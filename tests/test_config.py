@@ -218,7 +218,7 @@ def test_the_projects_config_has_the_papers_values_for_youtube_vis():
 def test_the_projects_config_has_the_issue_s_variants():
     project = load_config([CONFIG_FILE])
     assert project.variants("labellers") == ["irn", "irn_fbound", "irn_fcam", "flowirn"]
-    names = ["maskrcnn", "maskconsist", "maskconsist_no_intra", "maskconsist_no_inter", "maskconsist_no_iom"]
+    names = ["labels", "maskrcnn", "maskconsist", "maskconsist_no_intra", "maskconsist_no_inter", "maskconsist_no_iom"]
     names.append("maskconsist_literal")
     assert project.variants("segmenters") == [*names, "maskrcnn_detectron2", "maskconsist_detectron2"]
     switches = {
@@ -260,7 +260,7 @@ def test_every_key_of_the_projects_config_takes_effect(dataset):
 def test_an_unknown_key_names_the_nearest():
     assert message({"cam": {"epoch": 3}}) == (
         "config.yaml: cam of data set 'd': unknown key 'epoch'; did you mean 'epochs'?; known keys: "
-        "backbone, backbone_weights, batch_size, crop, epochs, frozen_stages, head_lr_multiplier, lr, momentum, "
+        "backbone, backbone_weights, batch_size, crop, epochs, frozen_stages, head_lr_multiplier, initial_head, lr, momentum, "
         "optimizer, output_stride, poly_power, precision, resize_long, scales, weight_decay"
     )
 

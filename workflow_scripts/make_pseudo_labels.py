@@ -13,12 +13,13 @@ settings = snakemake.params.settings
 weights = [Path(path) for path in snakemake.input.weights]
 with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resources) as device:
     dataset = VideoDataset.load(Path(snakemake.input.dataset).parent)
+    pseudo_labels = build_section("pseudo_labels", settings["pseudo_labels"])
     parts = LabellerParts(
         dataset,
         weights[0] if weights else None,
         Path(snakemake.input.cams),
         Path(snakemake.input.flow),
-        build_section("pseudo_labels", settings["pseudo_labels"]),
+        pseudo_labels,
         build_section("flowirn", settings["flowirn"]),
         build_section("f_cam", settings["f_cam"]),
         build_section("stage1", settings["stage1"]).irnet_scale,
@@ -28,6 +29,7 @@ with job(snakemake.log[0], threads=snakemake.threads, resources=snakemake.resour
         build_labeller(parts),
         shard_videos(dataset, snakemake.wildcards.shard, settings["shards"]),
         Path(snakemake.output.shard),
+        max_cover=pseudo_labels.max_cover,
         threads=snakemake.threads,
         digest_of=work_settings(settings, snakemake.input),
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from wsvis_core.config import build_section
 from wsvis_core.job import job
+from wsvis_core.quality.routes import chosen_route
 from wsvis_core.visualization.collect import RunFiles, collect_report
 from wsvis_core.visualization.picture import write_picture
 from wsvis_core.visualization.report import make_report
@@ -13,10 +14,15 @@ labellers = dict.fromkeys([pipeline["labeller"], *pipeline["compare_labellers"]]
 rounds = [f"round {number}" for number in range(pipeline["rounds"] + 1)]
 labels = [Path(path) for path in files.train_labels]
 each = len(labels) // len(labellers)
+route = chosen_route(files.route)
+frame_metrics = dict(zip(rounds, map(Path, files.frame_metrics), strict=True))
+if route > 0:  # Not the pipeline's own segmenter: its masks come last, as those of the page.
+    frame_metrics[snakemake.params.routes[route]] = Path(files.route_frame_metrics[route])
+trained = rounds if files.segmenter_records else []
 records = {"classifier": files.cam_records}
 records |= {f"labeller {Path(path).parent.name}": path for path in files.labeller_records}
-records |= {f"segmenter, {name}": path for name, path in zip(rounds, files.segmenter_records, strict=True)}
-pairs = zip(rounds, files.transfers, files.segmenter_records, strict=True)
+records |= {f"segmenter, {name}": path for name, path in zip(trained, files.segmenter_records, strict=True)}
+pairs = zip(trained, files.transfers, files.segmenter_records, strict=True)
 transfers = {name: (Path(found), Path(seen)) for name, found, seen in pairs}
 with job(snakemake.log[0], threads=snakemake.threads):
     inputs = collect_report(
@@ -27,19 +33,20 @@ with job(snakemake.log[0], threads=snakemake.threads):
             flow=Path(files.flow),
             cams=Path(files.cams),
             pseudo_labels=Path(files.pseudo_labels),
-            predictions=Path(files.predictions),
-            tracks=Path(files.tracks),
-            video_metrics=Path(files.metrics),
-            frame_metrics=dict(zip(rounds, map(Path, files.frame_metrics), strict=True)),
+            predictions=Path(files.predictions[route]),
+            tracks=Path(files.tracks[route]),
+            video_metrics=Path(files.metrics[route]),
+            frame_metrics=frame_metrics,
             pseudo_label_metrics=dict(zip(labellers, map(Path, files.pseudo_label_metrics), strict=True)),
             train_ground_truth=Path(files.train_ground_truth),
             train_labels={name: labels[i * each : (i + 1) * each] for i, name in enumerate(labellers)},
             records={name: Path(path) for name, path in records.items()},
             benchmarks=Path(snakemake.params.benchmarks),
             transfers=transfers,
-            consistency=Path(files.consistency),
-            quality=Path(files.quality),
-            quality_metrics=Path(files.quality_metrics),
+            consistency=Path(files.consistency[route]),
+            quality=Path(files.quality[route]),
+            quality_metrics=Path(files.quality_metrics[route]),
+            routes=Path(files.route[0]) if files.route else None,
             tables={Path(path).stem: Path(path) for path in files.tables},
         ),
         pipeline,

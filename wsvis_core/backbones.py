@@ -156,6 +156,21 @@ def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
         ) from None
 
 
+def trunk_classifier(name: str, weights: str) -> tuple[Tensor, Tensor]:
+    """The classifier that a trunk's weights were trained with: weight (K,D) and bias (K,), float32.
+
+    weights: as in `build_backbone`. Raises WsvisError where there is none.
+    """
+    state = _state_dict(name, weights) if weights != "none" else {}
+    weight, bias = state.get("fc.weight"), state.get("fc.bias")
+    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
+        raise WsvisError(
+            f"backbone weights '{weights}' have no classifier (fc.weight, fc.bias), which cam.initial_head: imagenet "
+            "needs; give ImageNet weights as torchvision has them, or set cam.initial_head to 'random'"
+        )
+    return weight.float(), bias.float()
+
+
 def load_backbone_weights(backbone: Backbone, state: dict[str, Tensor], *, source: str) -> None:
     """Load a ResNet state dict (a classifier `fc.*` in it is ignored); every tensor must be there and fit."""
     wanted = backbone.state_dict()

@@ -42,6 +42,16 @@ class Section(BaseModel):
         return dict(sorted(values.items()))
 
 
+def without_defaults(section: Section, *later: str) -> dict[str, Any]:
+    """What `Section.influences` gives, less the settings named `later` where they have their default.
+
+    For settings younger than results that must stay valid: what was always done goes without saying.
+    """
+    fields = type(section).model_fields
+    unsaid = {name for name in later if getattr(section, name) == fields[name].default}
+    return {key: value for key, value in Section.influences(section).items() if key not in unsaid}
+
+
 class SplitSettings(Section):
     """Which videos are held out (docs/method.md §8.1)."""
 
@@ -108,6 +118,11 @@ class CamSettings(Section):
     backbone_weights: str = Field("torchvision", description="'torchvision', 'none', or the path of a state dict")
     output_stride: Literal[8, 16, 32] = Field(16, description="pixels per cell of the last map")
     frozen_stages: int = Field(2, ge=0, le=4, description="gradient stops after this stage (IRN: layer2)")
+    initial_head: Literal["random", "imagenet"] = Field(
+        "random",
+        description="'imagenet': the classifier begins with rows mixed from ImageNet's own, for few videos "
+        "(docs/real_frames.md)",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the network while it trains; 'bfloat16' is faster where the device has it"
     )
@@ -126,6 +141,9 @@ class CamSettings(Section):
     )
     crop: int = Field(512, ge=32, description="pixels, square")
     scales: tuple[Positive, ...] = Field((1.0, 0.5, 1.5, 2.0), min_length=1, description="of the frame, summed")
+
+    def influences(self) -> dict[str, Any]:
+        return without_defaults(self, "initial_head")
 
 
 class FCamSettings(Section):
@@ -241,15 +259,22 @@ class PseudoLabelSettings(Section):
     cluster_threshold: Positive = Field(2.5, description="cells; weak displacement region")
     centroid_iterations: Count = Field(300, description="steps along the displacement field")
     min_area_fraction: Fraction = Field(0.01, description="of the frame; smaller fragments score 0")
+    max_cover: Fraction | None = Field(
+        None,
+        description="share of the frame; a larger label, or one along three sides, is taken for background and left "
+        "out; none keeps all (paper)",
+    )
 
     def influences(self) -> dict[str, Any]:
-        # The first kind goes without saying: labels from before there was a choice stay valid.
-        return {key: value for key, value in super().influences().items() if (key, value) != ("kind", "irnet")}
+        return without_defaults(self, "kind", "max_cover")
 
 
 class MaskconsistSettings(Section):
     """Mask R-CNN and MaskConsist (§3)."""
 
+    kind: Literal["detector", "labels"] = Field(
+        "detector", description="'labels': the pseudo-labels themselves instead of a detector that learns from them"
+    )
     backend: Literal["torchvision", "detectron2"] = Field(
         "torchvision", description="the framework of the Mask R-CNN (docs/detectron2.md)"
     )
@@ -271,6 +296,10 @@ class MaskconsistSettings(Section):
     )
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="paper: 'sgd'; 'adamw' for training from scratch")
     lr: Positive = Field(0.002, description="paper: 0.002; never scaled by itself (docs/training.md)")
+    head_lr_multiplier: Positive = Field(
+        1.0,
+        description="rate of all that is not the trunk, relative to `lr`; more where there are few steps",
+    )
     gamma: Fraction = Field(0.1, description="factor on lr at each of `steps`")
     steps: tuple[Fraction, ...] = Field((0.75, 0.88), description="share of the run after which lr drops")
     momentum: Fraction = Field(0.9, description="of SGD")
@@ -280,6 +309,14 @@ class MaskconsistSettings(Section):
     short_side: int = Field(480, ge=32, description="pixels, of training frames; paper silent")
     max_side: int = Field(1333, ge=32, description="pixels; limit of the long side of training frames")
     flip: Fraction = Field(0.5, description="probability of mirroring a pair")
+    scale_jitter: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)] = Field(
+        (1.0, 1.0),
+        description="range of a random factor on short_side, one for both frames of a pair; paper silent",
+    )
+    sampling: Literal["uniform", "balanced"] = Field(
+        "uniform",
+        description="'uniform': every pair equally often; 'balanced': every class, and in it every video; paper silent",
+    )
     fpn_channels: Count = Field(256, description="of the feature pyramid")
     representation_size: Count = Field(1024, description="width of the box head, and length of the appearance vectors")
     box_layers: Count = Field(2, description="fully connected layers of the box head")
@@ -288,6 +325,9 @@ class MaskconsistSettings(Section):
     mask_layers: Count = Field(4, description="convolutions of the mask head")
     mask_pool_size: Count = Field(
         14, description="cells per side of a region, for the mask head; masks have twice as many"
+    )
+    class_agnostic_masks: bool = Field(
+        False, description="one mask per region for all classes: learns from few videos; paper: one per class"
     )
     head_norm: Literal["none", "group"] = Field("none", description="'group' for training from scratch")
     anchor_sizes: tuple[Count, ...] = Field((32, 64, 128, 256, 512), description="pixels, one per pyramid level")
@@ -333,6 +373,11 @@ class MaskconsistSettings(Section):
     growth_cap: float | None = Field(None, ge=1, description="largest union relative to its gating label")
     match_stride: Count = Field(1, description="pixels per cell at which overlaps of masks are compared")
     empty_targets: Literal["drop", "keep"] = Field("drop", description="frames left without a target")
+
+    def influences(self) -> dict[str, Any]:
+        if self.kind == "labels":
+            return {"kind": self.kind}
+        return without_defaults(self, "kind", "head_lr_multiplier", "scale_jitter", "sampling", "class_agnostic_masks")
 
 
 class PredictionSettings(Section):
@@ -565,6 +610,9 @@ class PipelineSettings(Section):
     rounds: int = Field(1, ge=0, le=9, description="self-training rounds after round 0 (paper: 1)")
     tracker: str = Field("unovost", description="one of `trackers`")
     compare_labellers: tuple[str, ...] = Field(("irn",), description="also made and scored for the report")
+    compare_segmenters: tuple[str, ...] = Field(
+        (), description="tracked too; the tracks that look best without ground truth are published (docs/routes.md)"
+    )
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -675,7 +723,9 @@ class Config:
                 self.section(section, dataset)
             pipeline = self.section("pipeline", dataset)
             self._require(pipeline.flow, "flows", dataset)
-            self._require(pipeline.segmenter, "segmenters", dataset)
+            for segmenter in (pipeline.segmenter, *pipeline.compare_segmenters):
+                self._require(segmenter, "segmenters", dataset)
+            self._check_direct_route(pipeline, dataset)
             self._require(pipeline.tracker, "trackers", dataset)
             for labeller in (pipeline.labeller, *pipeline.compare_labellers):
                 self._require(labeller, "labellers", dataset)
@@ -689,6 +739,15 @@ class Config:
                         f"{self._source}: datasets.{dataset}: replicates: '{other}' is not one of the datasets "
                         f"({', '.join(self.datasets)}){_nearest(other, list(self.datasets))}"
                     )
+
+    def _check_direct_route(self, pipeline: PipelineSettings, dataset: str) -> None:
+        """Pseudo-labels themselves cannot be trained again."""
+        if pipeline.rounds and self.section("maskconsist", dataset, segmenter=pipeline.segmenter).kind == "labels":
+            raise WsvisError(
+                f"{self._source}: pipeline of data set '{dataset}': segmenter '{pipeline.segmenter}' passes the "
+                f"pseudo-labels on and learns nothing, so rounds = {pipeline.rounds} of self-training is not possible; "
+                "set rounds to 0 or choose another segmenter"
+            )
 
     def _require(self, name: str, group: str, dataset: str) -> None:
         names = self._names(group)

@@ -61,6 +61,7 @@ STAGES = {
     ),
     "estimate_quality": Stage(2, ("quality",)),
     "evaluate_quality": Stage(1, ()),
+    "choose_route": Stage(1, ()),
     "publish_quality": Stage(2, ()),
     "make_table": Stage(1, ()),
     "show_transfers": Stage(

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsvis_core.cam.imagenet_head import begin_with_imagenet
 from wsvis_core.cam.network import build_cam_net
 from wsvis_core.config import CamSettings
 from wsvis_core.datasets.video import Video, VideoDataset
@@ -40,6 +41,8 @@ def train_cam(dataset: VideoDataset, settings: CamSettings, run: Run, weights: P
     torch.manual_seed(run.seed)
     model = build_cam_net(settings, len(dataset.categories), pretrained=True)
     model = model.to(run.device, memory_format=memory_format(run.device))
+    if settings.initial_head == "imagenet":
+        begin_with_imagenet(model, dataset, frames, labels, settings, run.device)
     groups = [
         {"params": model.backbone_parameters(), "lr": settings.lr},
         {"params": model.head_parameters(), "lr": settings.lr * settings.head_lr_multiplier},

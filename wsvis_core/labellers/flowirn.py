@@ -52,7 +52,7 @@ class FlowIrnLabeller:
             torch.from_numpy(keys).to(self.device),
             size,
             (video.height, video.width),
-            **self.settings.model_dump(exclude={"kind"}),
+            **self.settings.model_dump(exclude={"kind", "max_cover"}),
         ).to("cpu")
 
 

@@ -39,6 +39,7 @@ REFERENCE = {
     "evaluate_video": Reference(0, 3.22e03),
     "estimate_quality": Reference(0.035, 300),
     "evaluate_quality": Reference(0, 5),
+    "choose_route": Reference(0.01, 300),
     "publish_tracks": Reference(0, 5.35e04),
     "publish_quality": Reference(0, 80),
     "make_table": Reference(1.03, job_bytes=1.78e04),

@@ -28,6 +28,7 @@ UNITS = {
     "evaluate_video": "frames",
     "estimate_quality": "frames",
     "evaluate_quality": "frames",
+    "choose_route": "frames",
     "publish_tracks": "frames",
     "publish_quality": "frames",
     "make_table": "tables",

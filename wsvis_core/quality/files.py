@@ -43,12 +43,17 @@ def worst_first(quality: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(quality["tracks"], key=lambda track: track["estimate"])
 
 
-def write_table(quality: Path, output: Path) -> None:
-    """The tracks of a quality.json as CSV, worst first: frames count from 0, an empty cell is "not known"."""
+def write_table(quality: Path, output: Path, *, route: str | None = None) -> None:
+    """The tracks of a quality.json as CSV, worst first: frames count from 0, an empty cell is "not known".
+
+    route: the segmenter whose tracks were published, where there was a choice; then it is a column of the table.
+    """
+    columns = COLUMNS if route is None else (*COLUMNS, "route")
     with atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _cell(row[name]) for name in COLUMNS} for row in worst_first(read_quality(quality)))
+        rows = ({**row, "route": route} for row in worst_first(read_quality(quality)))
+        writer.writerows({name: _cell(row[name]) for name in columns} for row in rows)
 
 
 def _cell(value: Any) -> Any:

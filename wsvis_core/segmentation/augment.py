@@ -121,9 +121,18 @@ def augment_pair(
     short_side: int = 480,
     max_side: int = 1333,
     flip_probability: float = 0.5,
+    scale_range: tuple[float, float] = (1.0, 1.0),
     brightness: float = 0.0,
 ) -> FramePair:
-    """A training pair: resized, mirrored with `flip_probability`, optionally with brightness jitter; no crop."""
+    """A training pair: resized, mirrored with `flip_probability`, optionally with brightness jitter; no crop.
+
+    scale_range: of a random factor on `short_side`, uniform in its logarithm; no random number where it has one value.
+    """
+    low, high = scale_range
+    if low < high:
+        short_side = round(short_side * low * (high / low) ** float(torch.rand((), generator=generator)))
+    elif low != 1:
+        short_side = round(short_side * low)
     pair = resize_pair(pair, training_size(pair.size, short_side, max_side))
     if float(torch.rand((), generator=generator)) < flip_probability:
         pair = flip_pair(pair)

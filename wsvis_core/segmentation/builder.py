@@ -42,6 +42,7 @@ class SegmenterOptions:
       and one at twice the last stride).
     - rpn_iou: (background below, object from). pre_nms, post_nms: proposals per level before NMS, per image after
       it; each (training, test).
+    - class_agnostic_masks: one mask per region for all classes, instead of one per class.
     - roi_canonical_size: side in pixels of the boxes that are read at stride 16; half of it at stride 8, and so on.
     - sampling_ratio: samples per side of a cell of RoIAlign; None is each framework's own default (torchvision 2,
       detectron2 one per feature pixel that the cell covers).
@@ -69,6 +70,7 @@ class SegmenterOptions:
     mask_pool_size: int = 14
     mask_channels: int = 256
     mask_layers: int = 4
+    class_agnostic_masks: bool = False
     roi_canonical_size: float = 224
     sampling_ratio: int | None = None
     score_threshold: float = 0.05
@@ -199,8 +201,21 @@ def _build_heads(options: SegmenterOptions, num_classes: int, strides: Sequence[
         detections_per_img=options.max_detections,
         mask_roi_pool=pool(options.mask_pool_size),
         mask_head=MaskRCNNHeads(channels, [hidden] * options.mask_layers, 1, norm_layer=norm_layer(options.head_norm)),
-        mask_predictor=MaskRCNNPredictor(hidden, hidden, num_classes + 1),
+        mask_predictor=OneMaskPredictor(hidden, num_classes)
+        if options.class_agnostic_masks
+        else MaskRCNNPredictor(hidden, hidden, num_classes + 1),
     )
+
+
+class OneMaskPredictor(MaskRCNNPredictor):
+    """Features (R,channels,S,S) → mask logits (R,num_classes+1,2S,2S), the same one for every class of a region."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__(channels, channels, 1)
+        self.num_classes = num_classes
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features).expand(-1, self.num_classes + 1, -1, -1)
 
 
 class BoxHead(nn.Sequential):

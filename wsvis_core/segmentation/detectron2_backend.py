@@ -332,7 +332,7 @@ def _build_heads(options: SegmenterOptions, num_classes: int, levels: dict[str, 
     region = partial(_square, options.fpn_channels)
     mask_head = MaskRCNNConvUpsampleHead(
         region(options.mask_pool_size),
-        num_classes=num_classes,
+        num_classes=1 if options.class_agnostic_masks else num_classes,
         conv_dims=[options.mask_channels] * (options.mask_layers + 1),
         conv_norm=norm_layer(options.head_norm) or "",
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from wsvis_core.instances import InstanceSet
 from wsvis_core.maskconsist.self_training import self_training_labels
 from wsvis_core.segmentation.augment import FramePair, augment_pair
 from wsvis_core.segmentation.build import segmenter_from_settings, transfer_from_settings
+from wsvis_core.segmentation.interface import SegmenterBackend
 from wsvis_core.segmentation.step import MaskConsistStep
 from wsvis_core.segmentation.transfer_watch import TransferWatch
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
@@ -28,6 +31,7 @@ from wsvis_core.training.randomness import batch_indices, torch_generator
 from wsvis_core.training.schedules import build_optimizer, warmup_and_steps
 
 log = logging.getLogger(__name__)
+MOST_REPEATS = 8  # of a pair in one pass, `sampling: balanced`
 LR_OF_A_PAIR = 0.002  # Paper: the rate. Paper silent: the images of a step (docs/method.md, 3.10).
 
 
@@ -97,8 +101,10 @@ def train_maskconsist(
         empty_targets=settings.empty_targets,
     )
 
+    drawn = [pairs[i] for i in pair_order(dataset, pairs, settings.sampling)]
+
     def make_batch(iteration: int) -> PairBatch:
-        chosen = [pairs[i] for i in batch_indices(len(pairs), settings.pairs_per_step, iteration, run.seed, "pairs")]
+        chosen = [drawn[i] for i in batch_indices(len(drawn), settings.pairs_per_step, iteration, run.seed, "pairs")]
         rng = torch_generator(run.seed, "pairs", iteration)
         items = tuple(_load_pair(dataset, source, flows, video, t, settings, rng) for video, t in chosen)
         return PairBatch(items, tuple(video.frames[t].file_name for video, t in chosen))
@@ -115,7 +121,7 @@ def train_maskconsist(
         model,
         build_optimizer(
             settings.optimizer,
-            [{"params": list(model.parameters()), "lr": settings.lr}],
+            parameter_groups(segmenter, settings),
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         ),
@@ -131,6 +137,17 @@ def train_maskconsist(
         watch=TransferWatch(run.name),
     )
     finish(run, weights, records, {"model": segmenter.state_dict()})
+
+
+def parameter_groups(segmenter: SegmenterBackend, settings: MaskconsistSettings) -> list[dict[str, Any]]:
+    """The trunk at `lr`, everything else at `lr · head_lr_multiplier`; one group where the two are equal."""
+    everything = list(segmenter.parameters())
+    if settings.head_lr_multiplier == 1:
+        return [{"params": everything, "lr": settings.lr}]
+    trunk = list(segmenter.backbone.parameters())
+    known = {id(parameter) for parameter in trunk}
+    heads = [parameter for parameter in everything if id(parameter) not in known]
+    return [{"params": trunk, "lr": settings.lr}, {"params": heads, "lr": settings.lr * settings.head_lr_multiplier}]
 
 
 def describe_batch_and_rate(settings: MaskconsistSettings) -> str:
@@ -182,6 +199,28 @@ def labelled_pairs(dataset: VideoDataset, labels: StageOneLabels, flow: FlowRead
     return pairs
 
 
+def pair_order(
+    dataset: VideoDataset, pairs: Sequence[tuple[Video, int]], sampling: Literal["uniform", "balanced"]
+) -> list[int]:
+    """Positions of `pairs` that make one pass over the data.
+
+    "uniform": each once. "balanced": the pairs of rare classes, and of short videos, several times, so that every
+    class is drawn about equally often and, within a class, every video; a pair of several classes counts as its rarest.
+    The pass is at most MOST_REPEATS times as long as the uniform one.
+    """
+    if sampling == "uniform":
+        return list(range(len(pairs)))
+    labels = [dataset.class_labels(video)[[t, t + 1]].any(axis=0) for video, t in pairs]
+    frequency = np.sum(labels, axis=0)
+    rarest = [int(min(np.flatnonzero(row), key=lambda c: frequency[c], default=-1)) for row in labels]
+    videos = [video.id for video, _ in pairs]
+    in_class = {c: {v for v, other in zip(videos, rarest, strict=True) if other == c} for c in set(rarest)}
+    in_video = Counter(zip(videos, rarest, strict=True))
+    shares = [1 / (len(in_class[c]) * in_video[v, c]) for v, c in zip(videos, rarest, strict=True)]
+    least = max(min(shares), max(shares) / MOST_REPEATS)
+    return [i for i, share in enumerate(shares) for _ in range(max(1, round(share / least)))]
+
+
 def _load_pair(
     dataset: VideoDataset,
     labels: StageOneLabels,
@@ -201,7 +240,12 @@ def _load_pair(
         flow_ts,
     )
     return augment_pair(
-        pair, rng, short_side=settings.short_side, max_side=settings.max_side, flip_probability=settings.flip
+        pair,
+        rng,
+        short_side=settings.short_side,
+        max_side=settings.max_side,
+        flip_probability=settings.flip,
+        scale_range=settings.scale_jitter,
     )
 
 

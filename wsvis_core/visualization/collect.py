@@ -40,7 +40,8 @@ class RunFiles:
     """Where the artefacts of one pipeline lie. Labellers, rounds and tables map a name to its files, in page order.
 
     transfers: round -> (its transfers, its training records) · consistency: of the last round's masks · quality,
-    quality_metrics: estimates of the tracks' quality, and what they are worth.
+    quality_metrics: estimates of the tracks' quality, and what they are worth · routes: what was published, where there
+    was a choice (quality/routes.py).
     """
 
     dataset: Path
@@ -62,6 +63,7 @@ class RunFiles:
     consistency: Path | None = None
     quality: Path | None = None
     quality_metrics: Path | None = None
+    routes: Path | None = None
 
 
 def collect_report(
