@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import itertools
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +23,21 @@ TRUTH = torch.tensor([[1.0, -2.0, 0.5]])
 
 class KilledError(Exception):
     """Stands for SIGKILL."""
+
+
+class Clock:
+    """A clock that stands still but for `spend`, which breaks as a killed process does at the second `killed_at`."""
+
+    def __init__(self) -> None:
+        self.now, self.killed_at = 0.0, math.inf
+
+    def __call__(self) -> float:
+        return self.now
+
+    def spend(self, seconds: float) -> None:
+        self.now = min(self.now + seconds, self.killed_at)
+        if self.now == self.killed_at:
+            raise KilledError
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +73,7 @@ def fit(
     lr: float = 0.05,
     **options,
 ) -> nn.Module:
-    """Fit y = TRUTH·x, breaking as a killed process does inside step `breaks_at`."""
+    """Fit y = TRUTH·x, breaking as a killed process does inside step `breaks_at`; a step takes a second of a Clock."""
     model = new_model()
     groups = [{"params": list(model.parameters()), "lr": lr}]
 
@@ -70,6 +84,8 @@ def fit(
             asked.append(iteration)
         if iteration == breaks_at:
             raise KilledError
+        if isinstance(run.clock, Clock):
+            run.clock.spend(1.0)
         loss = (model(x) - x @ TRUTH.T).square().mean() * (spoil or {}).get(iteration, 1.0)
         return StepResult({"fit": loss, "small": 0.01 * loss}, {"size": float(len(x))})
 
@@ -125,26 +141,49 @@ def test_long_runs_record_about_two_hundred_lines_and_the_last(tmp_path):
     assert iterations == [*range(0, 430, 2), 429]
 
 
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second passes between two looks of the loop at the clock."""
-    ticks = itertools.count()
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """A clock by which writing a checkpoint takes half a second."""
+    clock, save = Clock(), loop.save_checkpoint
+
+    def slow_save(*arguments) -> None:
+        clock.spend(0.5)
+        save(*arguments)
+
+    monkeypatch.setattr(loop, "save_checkpoint", slow_save)
+    return clock
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("breaks_at", [0, 1, 5, 7, ITERATIONS - 1])
-def test_killed_and_restarted_equals_uninterrupted(tmp_path, monkeypatch, optimizer, breaks_at):
-    clock(monkeypatch)
+@pytest.mark.parametrize(("breaks_at", "saved"), [(0, 0), (1, 1), (3, 3), (5, 5), (7, 5), (ITERATIONS - 1, 9)])
+def test_killed_and_restarted_equals_uninterrupted(tmp_path, clock, optimizer, breaks_at, saved):
+    """Checkpoints come after steps 1, 2 (0.5 s later), 3 (1 s), 5 (2 s) and 9 (4 s)."""
     whole = run_in(tmp_path / "whole")
     expected = fit(whole, optimizer=optimizer)
-    run, asked = run_in(tmp_path / "killed", checkpoint_seconds=3.0), []
+    run, asked = run_in(tmp_path / "killed", checkpoint_seconds=60.0, clock=clock), []
     with pytest.raises(KilledError):
         fit(run, optimizer=optimizer, breaks_at=breaks_at)
     found = fit(run, optimizer=optimizer, asked=asked)
     assert_same_weights(found, expected)
     assert run.records_path.read_bytes() == whole.records_path.read_bytes()
-    # Checkpoints come every three steps here: at most three steps are done twice.
-    assert breaks_at - 3 <= asked[0] <= breaks_at and asked[-1] == ITERATIONS - 1
+    assert asked == list(range(saved, ITERATIONS))
+
+
+@pytest.mark.parametrize(("span", "starts"), [(2.0, 60), (5.0, 20), (20.0, 6), (60.0, 2)])
+def test_killed_every_so_many_seconds_a_run_still_ends(tmp_path, clock, span, starts):
+    """60 steps of 1 s; a start of 20 s keeps 9, since it is killed while it writes the checkpoint after its 17th."""
+    expected = fit(run_in(tmp_path / "whole"), iterations=60)
+    run, killed = run_in(tmp_path / "killed", checkpoint_seconds=60.0, clock=clock), 0
+    while killed < 60:
+        clock.killed_at = clock.now + span
+        try:
+            found = fit(run, iterations=60)
+            break
+        except KilledError:
+            killed += 1
+    assert killed == starts - 1
+    assert_same_weights(found, expected)
+    assert [record["iteration"] for record in records(run)] == list(range(60))
 
 
 def test_killed_again_and_again(tmp_path):
@@ -186,11 +225,13 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path):
     assert asked[0] == 5 and run.records_path.read_bytes() == whole.records_path.read_bytes()
 
 
-def test_records_without_a_checkpoint_are_not_kept(tmp_path):
-    run = run_in(tmp_path, checkpoint_seconds=1000)
+def test_records_without_a_checkpoint_are_not_kept(tmp_path, clock):
+    """Killed while it writes the first checkpoint."""
+    run, clock.killed_at = run_in(tmp_path, clock=clock), 1.25
     with pytest.raises(KilledError):
-        fit(run, breaks_at=5)
-    assert not run.checkpoint_path.exists() and len(records(run)) == 5
+        fit(run)
+    clock.killed_at = math.inf
+    assert not run.checkpoint_path.exists() and len(records(run)) == 1
     fit(run)
     assert [record["iteration"] for record in records(run)] == list(range(ITERATIONS))
 

@@ -148,6 +148,7 @@ def test_a_helper_that_ends_early_ends_the_job(tmp_path, caplog, how, ending):
     )
     said = [line for line in caplog.messages if line.startswith("process 1: ") and line.endswith("KeyError: 'lost'")]
     assert len(said) == (how == "raise")
+    assert load_tensors(tmp_path / "training/checkpoint.pt")["iteration"] >= 1
     assert time.monotonic() - began < 120
 
 

@@ -168,11 +168,15 @@ def begun_steps(folder: Path) -> int:
     return (folder / "steps").stat().st_size if (folder / "steps").exists() else 0
 
 
-def wait_for_steps(folder: Path, count: int, alive: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], alive: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while begun_steps(folder) < count:
+    while not condition():
         assert alive() and time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def wait_for_steps(folder: Path, count: int, alive: Callable[[], bool]) -> None:
+    wait_for(lambda: begun_steps(folder) >= count, alive)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +208,27 @@ def test_five_signals_at_random_moments_change_nothing(
     assert_same(load_tensors(tmp_path / "weights.pt"), undisturbed)
     # SIGTERM loses no step; a kill at most the one at hand.
     assert STEPS <= begun_steps(tmp_path) <= STEPS + (5 if number == signal.SIGKILL else 0)
+
+
+def newest(folder: Path) -> int | None:
+    """What tells one checkpoint from the next: when it was written, in nanoseconds."""
+    path = folder / "training" / "checkpoint.pt"
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def test_killed_after_the_first_checkpoint_of_every_start_it_goes_on(tmp_path, processes, undisturbed):
+    """With the default time between checkpoints, which is longer than all starts together."""
+    for attempt in range(6):
+        process, before = processes.Process(target=fit_and_write, args=(tmp_path, 60.0, 0.005)), newest(tmp_path)
+        process.start()
+        if attempt < 5:
+            wait_for(lambda before=before: newest(tmp_path) != before, process.is_alive)
+            process.kill()
+        process.join()
+        assert process.exitcode == (-signal.SIGKILL if attempt < 5 else 0)
+        if attempt < 5:
+            assert load_tensors(tmp_path / "training" / "checkpoint.pt")["iteration"] > attempt
+    assert_same(load_tensors(tmp_path / "weights.pt"), undisturbed)
 
 
 def test_the_second_sigterm_ends_a_process_in_the_middle_of_a_step(tmp_path, processes):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from wsvis_core.errors import WsvisError
 from wsvis_core.progress import Progress
 from wsvis_core.storage.files import atomic_path, save_tensors
 from wsvis_core.training.checkpoints import load_newest, remove_unfinished, resume, save_checkpoint
+from wsvis_core.training.pace import CheckpointPace
 from wsvis_core.training.randomness import seed_torch
 from wsvis_core.training.records import Records, is_recorded
 from wsvis_core.training.reports import BatchReport, Share, StepResult, Watch, mean_total, step_record, together
@@ -42,13 +42,13 @@ class _Batches(Dataset):
 class _Waiting:
     """An iterator that adds up how long one waits for it."""
 
-    def __init__(self, items: Iterator[Any]) -> None:
-        self._items, self.seconds = items, 0.0
+    def __init__(self, items: Iterator[Any], clock: Callable[[], float]) -> None:
+        self._items, self._clock, self.seconds = items, clock, 0.0
 
     def __next__(self) -> Any:
-        asked = time.monotonic()
+        asked = self._clock()
         item = next(self._items)
-        self.seconds += time.monotonic() - asked
+        self.seconds += self._clock() - asked
         return item
 
 
@@ -79,6 +79,9 @@ def train(
     Of several processes (`run.team`) each takes its share of these k batches and all make the same step; only the
     order of sums differs from one process. Batch norm that learns its statistics has those of the leading process.
 
+    Every start writes a checkpoint after its first step and the next ones as `CheckpointPace` says. The leading process
+    alone decides and writes; the others wait for it in the next step.
+
     SIGTERM: the step at hand is finished and a checkpoint written, then the process ends with exit code 143 (Stopped);
     a second SIGTERM ends it at once. In a thread other than the main one, signals are left alone.
     """
@@ -90,8 +93,9 @@ def train(
         start = done = saved = _begin(run, model, optimizer, watch)
         records = Records(run, start) if run.team.leads else None
         progress = Progress(run.name, total=iterations, unit="step", start=start) if run.team.leads else None
-        batches = _Waiting(iter(_loader(run, make_batch, _own_batches(run, start, iterations, accumulate))))
-        began = last_checkpoint = time.monotonic()
+        loader = _loader(run, make_batch, _own_batches(run, start, iterations, accumulate))
+        batches = _Waiting(iter(loader), run.clock)
+        began, pace = run.clock(), CheckpointPace(run.checkpoint_seconds, run.clock)
         model.train()
         while done < iterations:
             stopped = run.team.any(stop.received)
@@ -113,15 +117,16 @@ def train(
             done += 1
             if progress is not None:
                 progress.advance(f"loss {mean_total(reports):.4f}")
-            if run.team.leads and time.monotonic() - last_checkpoint >= run.checkpoint_seconds:
-                save_checkpoint(run, done, model, optimizer, watch)
-                saved, last_checkpoint = done, time.monotonic()
+            if run.team.leads and pace.due():
+                with pace.writing():
+                    save_checkpoint(run, done, model, optimizer, watch)
+                saved = done
         if run.team.leads and saved < done:
             save_checkpoint(run, done, model, optimizer, watch)
         if records is not None and progress is not None:
             records.close()
             progress.close()
-        waited, spent = batches.seconds, time.monotonic() - began
+        waited, spent = batches.seconds, run.clock() - began
         log.info("%s: %.1f s of %.1f s were spent waiting for data", run.name, waited, spent)
     if stopped or stop.received:
         log.info("%s: stopped by SIGTERM at step %d of %d; run the same command to go on", run.name, done, iterations)

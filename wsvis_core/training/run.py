@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ class Run:
     """How a training run is done; everything but `settings` and `seed` leaves the result unchanged.
 
     folder: side folder of checkpoints and records. settings: what the result depends on; a checkpoint made with other
-    settings is not continued. workers: data loading processes. checkpoint_seconds: time between checkpoints.
-    keep_checkpoints: how many of the newest are kept, at least 1. event_files: also write TensorBoard's files.
-    processes: how many may share the work (`processes.train_together`); team: which of them this one is. The result is
-    the same for any number up to the order of sums, so a run may go on with another number than it began with.
+    settings is not continued. workers: data loading processes. checkpoint_seconds: the longest time between checkpoints
+    (`pace`), 0 for one after every step. keep_checkpoints: how many of the newest are kept, at least 1. event_files:
+    also write TensorBoard's files. processes: how many may share the work (`processes.train_together`); team: which of
+    them this one is. The result is the same for any number up to the order of sums, so a run may go on with another
+    number than it began with. clock: seconds that never go back, from any origin; it times the checkpoints.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Run:
     event_files: bool = False
     processes: int = 1
     team: Team = ALONE
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         if self.keep_checkpoints < 1:
