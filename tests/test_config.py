@@ -261,8 +261,8 @@ def test_every_key_of_the_projects_config_takes_effect(dataset):
 def test_an_unknown_key_names_the_nearest():
     assert message({"cam": {"epoch": 3}}) == (
         "config.yaml: cam of data set 'd': unknown key 'epoch'; did you mean 'epochs'?; known keys: "
-        "backbone, backbone_weights, batch_size, crop, epochs, frozen_stages, head_lr_multiplier, initial_head, lr, momentum, "
-        "optimizer, output_stride, poly_power, precision, resize_long, scales, weight_decay"
+        "backbone, backbone_weights, batch_size, crop, epochs, frozen_stages, head_lr_multiplier, initial_head, lr, "
+        "momentum, optimizer, output_stride, poly_power, precision, resize_long, scales, weight_decay"
     )
 
 

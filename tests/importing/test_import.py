@@ -18,12 +18,12 @@ from wsvis_core.cli import main
 from wsvis_core.config import Config
 from wsvis_core.datasets import VideoDataset
 from wsvis_core.datasets.prepare import prepare_from_settings
-from wsvis_core.importing.block import BlockFacts, block_text
+from wsvis_core.importing.block import BlockFacts, block_text, has_bfloat16
 
 VARIANTS = {
     "flows": {"dis": {}},
     "labellers": {"flowirn": {}, "irn": {}},
-    "segmenters": {"maskconsist": {}},
+    "segmenters": {"maskconsist": {}, "labels": {"kind": "labels"}},
     "trackers": {"unovost": {}},
 }
 
@@ -286,7 +286,7 @@ def test_a_killed_import_leaves_nothing_that_looks_whole(place, film):
 @pytest.mark.parametrize("frames", [1, 58, 1999, 2000, 10**6])
 @pytest.mark.parametrize("stride", [0, 5, 30])
 def test_every_block_is_a_valid_configuration(frames, stride):
-    text = block_text(BlockFacts("mine", 'data/it\'s "mine"', 3, frames, 640, stride))
+    text = block_text(BlockFacts("mine", 'data/it\'s "mine"', 3, frames, 4, 640, stride))
     raw = {**VARIANTS, **yaml.safe_load(text)}
     config = Config(raw)
     block = config.datasets["mine"]
@@ -294,3 +294,13 @@ def test_every_block_is_a_valid_configuration(frames, stride):
     assert config.section("flow", "mine").max_index_gap == (45 if stride == 30 else 10)
     assert config.section("cam", "mine").frozen_stages == (3 if frames < 2000 else 2)
     assert max(map(len, text.splitlines())) <= 125
+    few = frames < 2000
+    assert config.section("pipeline", "mine").compare_segmenters == (("labels",) if few else ())
+    assert config.section("maskconsist", "mine").iterations == (max(300, 2 * frames) if few else 90_000)
+
+
+def test_bfloat16_is_written_where_the_processor_has_it(tmp_path):
+    with_it, without = tmp_path / "with", tmp_path / "without"
+    with_it.write_text("flags : sse avx512_bf16 avx512f\n")
+    without.write_text("flags : sse avx512f\n")
+    assert [has_bfloat16(path) for path in (with_it, without, tmp_path / "none")] == [True, False, False]

@@ -101,6 +101,7 @@ def import_videos(
             root=options.output.as_posix(),
             videos=len(imported),
             frames=sum(len(video.indices) for video in imported),
+            classes=len(ids),
             long_side=max(max(video.width, video.height) for video in imported),
             stride=max(video.stride for video in imported),
         )
