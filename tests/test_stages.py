@@ -65,6 +65,7 @@ def changed(path: str, value: object) -> set[str]:
         ("f_cam.seeds", "raw", {"make_pseudo_labels flowirn"}),
         ("f_cam.labels", False, {"make_label_maps flowirn"}),
         ("f_bound.lambda", 3, {"train_flowirn flowirn"}),
+        ("f_cam.camera", "auto", {"make_label_maps flowirn", "make_pseudo_labels flowirn"}),
         ("label_maps.crf", "none", {f"make_label_maps {name}" for name in LABELLERS}),
         ("pseudo_labels.beta", 5, {f"make_pseudo_labels {name}" for name in LABELLERS}),
         ("datasets.demo.cam.epochs", 9, {"train_cam", "extract_cam"}),

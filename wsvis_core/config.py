@@ -158,8 +158,10 @@ class FCamSettings(Section):
     )
     labels: bool = Field(True, description="amplify the CAMs that make label maps")
     seeds: Literal["saturate", "raw", "none"] = Field("saturate", description="amplify random-walk seeds")
-    camera: Literal["keep", "subtract"] = Field(
-        "keep", description="'subtract': take the frame's median flow away first (not in the paper)"
+    camera: Literal["keep", "subtract", "similarity", "homography", "auto"] = Field(
+        "keep",
+        description="taken away from the flow first: nothing (paper), its median, or a fitted camera motion; 'auto': "
+        "the homography where half of the frame agrees with it, else the median",
     )
     min_motion_px: NotNegative = Field(0.0, description="native pixels; slower motion is never amplified")
 

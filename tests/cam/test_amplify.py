@@ -18,6 +18,7 @@ from wsvis_core.cam.amplify import amplify_cams, linear_percentile, motion_mask
 from wsvis_core.cam.infer import FrameCams
 from wsvis_core.config import FCamSettings
 from wsvis_core.errors import WsvisError
+from wsvis_core.flow.camera import camera_flow
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.flowirn.label_map_shards import f_cams
 from wsvis_core.mask_ops import resize_nearest
@@ -231,7 +232,7 @@ def test_masks_are_resized_by_nearest_centre() -> None:
         ({"amplification": 0}, "f-CAM amplification A = 0 must be greater than 0"),
         ({"percentile": 101}, "f-CAM percentile 101 is not in 0..100"),
         ({"order": "never"}, "f-CAM order 'never' is not one of normalise_then_amplify, amplify_then_normalise"),
-        ({"camera": "stop"}, "f-CAM camera 'stop' is not one of keep, subtract"),
+        ({"camera": "stop"}, "f-CAM camera 'stop' is not one of keep, subtract, similarity, homography, auto"),
         ({"seeds": "all"}, "f-CAM seeds 'all' is not one of saturate, raw, none"),
     ],
 )
@@ -332,3 +333,48 @@ def test_with_the_camera_subtracted_its_motion_does_not_matter(seed: int, u: flo
     moved = flow.double() + torch.tensor([u, v]).view(2, 1, 1).double()
     still, panned = (amplify_cams(cam, high_res, f, camera="subtract") for f in (flow.double(), moved))
     assert all(torch.equal(a, b) for a, b in zip(still, panned, strict=True))
+
+
+def zoomed_frame(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Flow of a camera that zooms in by a tenth, a block of 6 x 9 pixels moving by 1.5 px beside it; and the block."""
+    camera = torch.tensor([[1.1, 0.0, -0.05 * (columns - 1)], [0.0, 1.1, -0.05 * (rows - 1)], [0.0, 0.0, 1.0]])
+    flow = camera_flow(camera, (rows, columns)).float()
+    block = torch.zeros(rows, columns, dtype=torch.bool)
+    block[14:20, 20:29] = True
+    flow[0, block] += 1.5
+    return flow, block
+
+
+@pytest.mark.parametrize("camera", ["similarity", "homography", "auto"])
+def test_a_fitted_camera_finds_the_object_while_the_camera_zooms(camera: Any) -> None:
+    """Without its median the flow is fastest in the corners of the frame."""
+    flow, block = zoomed_frame(40, 60)
+    cam = high_res = torch.full((1, 40, 60), 0.4)
+    percentile = 100 * (int((~block).sum()) - 0.5) / (block.numel() - 1)  # as many move as the block has pixels
+    found = {
+        name: amplify_cams(cam, high_res, flow, percentile=percentile, camera=name)[1][0] > 0.5
+        for name in (camera, "keep", "subtract")
+    }
+    assert torch.equal(found[camera], block)
+    assert not (found["keep"] & block).any() and not (found["subtract"] & block).any()
+
+
+@pytest.mark.parametrize("camera", ["similarity", "homography", "auto"])
+def test_a_camera_is_fitted_in_pixels_of_the_frame(dataset: Any, tmp_path: Any, camera: Any) -> None:
+    """Flow is stored on a coarser grid, in its own pixels; a turn there is none if u and v lose their common unit."""
+    video = dataset.videos[0]
+    rows, columns = video.height, video.width
+    turn = torch.tensor([[1.0, -0.05, 2.0], [0.05, 1.0, -1.0], [0.0, 0.0, 1.0]])
+    size = (rows // 2, columns)  # every pixel of a row, every second row
+    flow = camera_flow(turn, size, (rows, columns))
+    block = (slice(rows // 8, rows // 4), slice(columns // 4, columns // 2))
+    flow[1, block[0], block[1]] += 3.0
+    stored = flow * torch.tensor([1.0, 0.5]).view(2, 1, 1)
+    reader = stored_flow(tmp_path / "flow.h5", video, stored.float())
+    cam = torch.full((1, rows // 4, columns // 4), 0.25)
+    high_res = torch.full((1, rows, columns), 0.25)
+    settings = FCamSettings(camera=camera, min_motion_px=1.0)
+    _, labels = f_cams(OneFrame(cam, high_res), reader, video, 0, settings)
+    wanted = torch.zeros(size, dtype=torch.bool)
+    wanted[block] = True
+    assert torch.equal(labels[0] == 0.5, resize_nearest(wanted, (rows, columns)))

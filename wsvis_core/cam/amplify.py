@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wsvis_core.errors import WsvisError
+from wsvis_core.flow.camera import CAMERAS, Camera, residual_flow
 from wsvis_core.mask_ops import resize_nearest
 
 NORMALISER_EPSILON = 1e-5
@@ -24,7 +25,8 @@ def amplify_cams(
     order: Literal["normalise_then_amplify", "amplify_then_normalise"] = "normalise_then_amplify",
     labels: bool = True,
     seeds: Literal["saturate", "raw", "none"] = "saturate",
-    camera: Literal["keep", "subtract"] = "keep",
+    camera: Camera = "keep",
+    frame_size: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The seed CAMs (K, h, w) and the label CAMs (K, H, W) of a frame, multiplied by A where it moves.
 
@@ -40,15 +42,15 @@ def amplify_cams(
       "none" leaves them. All three keep the order of the classes in every cell.
     - order: "amplify_then_normalise" divides each amplified class by its maximum again (labels and "raw" seeds), which
       lowers resting objects instead of completing moving ones. Paper silent.
-    - camera: "subtract" takes the frame's median flow away first, so that motion against the background counts, also
-      where the camera follows it; "keep" is the paper.
+    - camera: what is taken away from the flow first, so that motion against the background counts, also where the
+      camera follows it; see `residual_flow`. "keep" is the paper.
+    - frame_size: (rows, columns) of the frame whose pixels are the unit of `flow`, for a fitted camera; None: (Hf, Wf).
     - min_motion_px: motion at or below this, in the unit of `flow`, is never amplified; 0 is the paper.
     """
     _check(amplification, percentile, order, seeds, camera)
     if flow is None:
         return cam, high_res
-    if camera == "subtract":
-        flow = flow - flow.flatten(1).median(dim=1).values[:, None, None]
+    flow = residual_flow(flow, camera, frame_size)
     moving = motion_mask(flow, percentile=percentile, min_motion_px=min_motion_px)
     renormalise = order == "amplify_then_normalise"
     if labels:
@@ -105,7 +107,7 @@ def _check(amplification: float, percentile: float, order: str, seeds: str, came
     for name, value, allowed in (
         ("order", order, ("normalise_then_amplify", "amplify_then_normalise")),
         ("seeds", seeds, ("saturate", "raw", "none")),
-        ("camera", camera, ("keep", "subtract")),
+        ("camera", camera, CAMERAS),
     ):
         if value not in allowed:
             raise WsvisError(f"f-CAM {name} '{value}' is not one of {', '.join(allowed)}")

@@ -102,6 +102,7 @@ def f_cams(
         high_res,
         entry.flow / entry.gap if entry.step else None,
         amplification=settings.A,
+        frame_size=(video.height, video.width),
         **settings.model_dump(exclude={"enabled", "A"}),
     )
 
