@@ -65,6 +65,8 @@ def changed(path: str, value: object) -> set[str]:
         ("f_cam.seeds", "raw", {"make_pseudo_labels flowirn"}),
         ("f_cam.labels", False, {"make_label_maps flowirn"}),
         ("f_bound.lambda", 3, {"train_flowirn flowirn"}),
+        ("f_bound.camera", "auto", {"train_flowirn flowirn"}),
+        ("f_bound.camera", "keep", set()),
         ("f_cam.camera", "auto", {"make_label_maps flowirn", "make_pseudo_labels flowirn"}),
         ("label_maps.crf", "none", {f"make_label_maps {name}" for name in LABELLERS}),
         ("pseudo_labels.beta", 5, {f"make_pseudo_labels {name}" for name in LABELLERS}),
@@ -105,6 +107,11 @@ def test_the_irn_labeller_does_not_see_flow_settings_at_all():
     edits = [("f_cam.A", 3), ("f_cam.order", "amplify_then_normalise"), ("f_bound.weight", 5), ("f_bound.clip", None)]
     after = all_settings(*edits)
     assert all(after[job] == BEFORE[job] for job in BEFORE if "irn" in job.split())
+
+
+def test_networks_from_before_f_bound_had_a_camera_stay_valid():
+    settings = stage_settings(Config(CONFIG), "train_flowirn", "demo", labeller="flowirn")
+    assert "camera" not in settings["f_bound"] and "lambda" in settings["f_bound"]
 
 
 def test_self_training_settings_are_there_from_round_1_on():

@@ -241,11 +241,18 @@ class FBoundSettings(Section):
         description="'native': pixels of the original frame per native frame; 'working': pixels of the working size",
     )
     flow_value_scale: Positive = Field(1.0, description="factor on flow before F′ is taken")
+    camera: Literal["keep", "subtract", "similarity", "homography", "auto"] = Field(
+        "keep", description="taken away from the flow before F′ is taken, as f_cam.camera"
+    )
     gradient_scale: Positive | Literal["quantile"] = Field(
         "quantile", description="factor on F′; 'quantile': what brings that quantile of |F′| of a batch to its value"
     )
     quantile: float = Field(0.95, gt=0, le=1, description="of |F′| over the cells of a batch")
     quantile_value: Positive = Field(4.0, description="what the quantile of |F′| becomes, beside lambda")
+
+    def influences(self) -> dict[str, Any]:
+        # The flow as it is goes without saying: networks from before there was a choice stay valid.
+        return {key: value for key, value in super().influences().items() if (key, value) != ("camera", "keep")}
 
 
 class PseudoLabelSettings(Section):

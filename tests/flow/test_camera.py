@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from wsvis_core.config import SECTIONS
 from wsvis_core.errors import WsvisError
 from wsvis_core.flow.camera import CAMERAS, Camera, camera_flow, fit_camera, residual_flow
 from wsvis_core.flow.warp import flip_flow_horizontal, resize_flow
@@ -224,6 +225,12 @@ def test_subtract_takes_the_median_of_both_directions() -> None:
     flow = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(3))
     median = torch.stack([flow[i].flatten().sort().values[14] for i in (0, 1)])
     assert torch.equal(residual_flow(flow, "subtract"), flow - median.view(2, 1, 1))
+
+
+def test_settings_offer_the_cameras_there_are() -> None:
+    for section in ("f_cam", "f_bound"):
+        field = SECTIONS[section].model_fields["camera"]
+        assert get_args(field.annotation) == CAMERAS == get_args(Camera) and field.default == "keep"
 
 
 @pytest.mark.parametrize(

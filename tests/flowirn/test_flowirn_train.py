@@ -11,7 +11,10 @@ import torch
 from wsvis_core.cam.infer import CamReader
 from wsvis_core.config import FlowirnSettings
 from wsvis_core.errors import WsvisError
-from wsvis_core.flow.load import FlowReader
+from wsvis_core.flow.camera import camera_flow
+from wsvis_core.flow.load import FlowReader, NextFlow
+from wsvis_core.flow.warp import resize_flow
+from wsvis_core.flowirn.flow_gradient import flow_at_cells, scaled_flow_gradient
 from wsvis_core.flowirn.label_map_shards import LabelMapReader, f_cams, make_label_maps
 from wsvis_core.flowirn.train import (
     TrainingFrames,
@@ -199,6 +202,52 @@ def test_no_flow_is_not_valid(source, stage1):
     assert not valid and not flow.any()
 
 
+def zoomed(stage1):
+    """A reader of the flow of a camera that zooms and tilts, a box in the middle moving beside it, in two frames."""
+    video = max(stage1.dataset.videos, key=len)
+    camera = torch.tensor([[1.06, 0.0, -2.0], [0.0, 1.06, -1.0], [2e-4, 1e-4, 1.0]])
+    flow = camera_flow(camera, (video.height, video.width)).float()
+    flow[0, 16:32, 30:50] += 4.0
+
+    class Zoomed:
+        def next_flow(self, video_id, index, at):
+            return NextFlow(resize_flow(flow, at), 1, 2)
+
+    return video, Zoomed()
+
+
+@pytest.mark.parametrize("camera", ["homography", "auto"])
+@pytest.mark.parametrize("size", [(48, 80), (72, 120)])
+def test_without_the_camera_the_training_flow_has_the_object_alone(source, stage1, camera, size):
+    video, reader = zoomed(stage1)
+    rescale = size[0] / 48
+    kept, left = (
+        _training_flow(reader, video, 1, size, rescale, stage1.settings.f_bound.model_copy(update={"camera": name}))[0]
+        for name in ("keep", camera)
+    )
+    inside = torch.zeros(size, dtype=torch.bool)
+    inside[size[0] * 18 // 48 : size[0] * 30 // 48, size[1] * 32 // 80 : size[1] * 48 // 80] = True
+    outside = torch.ones(size, dtype=torch.bool)
+    outside[size[0] * 14 // 48 : size[0] * 34 // 48, size[1] * 28 // 80 : size[1] * 52 // 80] = False
+    assert kept[:, outside].abs().max() > 0.9
+    assert left[:, outside].abs().max() < 0.05
+    # Two native frames lie between the two: per native frame the box moves by 2 px, times the rescale.
+    assert (left[:, inside] - torch.tensor([[2.0 * rescale], [0.0]])).abs().max() < 0.1
+
+
+def test_without_the_camera_f_prime_of_the_background_is_0(source, stage1):
+    video, reader = zoomed(stage1)
+    gradients = {}
+    for name in ("keep", "homography"):
+        settings = stage1.settings.f_bound.model_copy(update={"camera": name})
+        flow, _ = _training_flow(reader, video, 1, (48, 80), 1.0, settings)
+        cells, valid = flow_at_cells(flow[None], torch.ones(1, 48, 80, dtype=torch.bool))
+        gradients[name] = scaled_flow_gradient(cells, valid)[0][0].norm(dim=0)
+    assert gradients["keep"][:2].min() > 0.1 and gradients["homography"][:2].max() < 0.02
+    # The box's edges stay.
+    assert gradients["homography"][6, 5:9].max() > 0.9 < gradients["homography"][6, 11:14].max()
+
+
 # ---- training -------------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +258,15 @@ def test_twice_the_same_seed_gives_the_same_bytes(stage1, make_run, tmp_path):
 
     first = once("a")
     assert once("b") == first and once("workers", workers=1) == first and once("c", seed=1) != first
+
+
+def test_a_camera_taken_away_is_the_same_in_every_process(stage1, make_run, tmp_path):
+    def once(name: str, **options) -> bytes:
+        run = dataclasses.replace(make_run(tmp_path / name, "train_flowirn"), **options)
+        f_bound = stage1.settings.f_bound.model_copy(update={"camera": "homography"})
+        return train(stage1, run, tmp_path / name, epochs=0.3, f_bound=f_bound)
+
+    assert once("a") == once("workers", workers=1)
 
 
 def test_a_run_in_two_pieces_equals_one(stage1, make_run, tmp_path, monkeypatch):

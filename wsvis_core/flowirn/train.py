@@ -15,6 +15,7 @@ from wsvis_core.backbones import build_backbone, norm_for
 from wsvis_core.config import FBoundSettings, FlowirnSettings
 from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.errors import WsvisError
+from wsvis_core.flow.camera import residual_flow
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.flow.warp import flip_flow_horizontal, resize_flow
 from wsvis_core.flowirn.flow_gradient import boundary_by_motion, flow_at_cells, scaled_flow_gradient
@@ -151,7 +152,7 @@ def irn_step(
             labels,
             radius=settings.radius,
             num_classes=num_classes,
-            **f_bound.model_dump(exclude={"enabled", "flow_units", "flow_value_scale"}),
+            **f_bound.model_dump(exclude={"enabled", "flow_units", "flow_value_scale", "camera"}),
         )
         names = {"fprime", "difference", "gradient_scale", "quantile", "quantile_value"}
         gradient, usable = scaled_flow_gradient(cells, valid, **f_bound.model_dump(include=names))
@@ -215,7 +216,7 @@ def _example(
 def _training_flow(
     reader: FlowReader, video: Video, index: int, size: tuple[int, int], rescale: float, f_bound: FBoundSettings
 ) -> tuple[Tensor, bool]:
-    """Flow per native frame at `size` (2,H,W) in the unit f-Bound asks for, and whether there is any.
+    """Flow per native frame at `size` (2,H,W), without the camera's if so set, in f-Bound's unit; is there any?
 
     "native": pixels of the original frame times the random rescale, whatever the working size; "working": pixels of
     the working frame times the rescale. Where only a further frame was at hand, flow is divided by its distance.
@@ -223,7 +224,7 @@ def _training_flow(
     entry = reader.next_flow(video.id, index, (video.height, video.width))
     if not f_bound.enabled or entry.step == 0:
         return torch.zeros(2, *size), False
-    resized = resize_flow(entry.flow, size)
+    resized = residual_flow(resize_flow(entry.flow, size), f_bound.camera)
     if f_bound.flow_units == "native":
         resized = resized * (rescale * video.width / size[1])
     return resized * (f_bound.flow_value_scale / entry.gap), True
