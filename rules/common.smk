@@ -81,14 +81,30 @@ def whole_settings(wildcards):
     return CONFIG.stage(SECTIONS, wildcards.dataset, **variants)
 
 
+def looks_at_training_videos(dataset):
+    """Are the videos that are looked at those that are trained on (split: {mode: all})?"""
+    return CONFIG.datasets[dataset].split.mode == "all"
+
+
+def shards_of(dataset, split):
+    """Names of the shards of a split. Where both splits have the same videos, nothing is made twice: those of train."""
+    if looks_at_training_videos(dataset):
+        split = "train"
+    return shard_names(split, getattr(CONFIG.datasets[dataset].shards, split))
+
+
+def shown_shards(dataset):
+    """Names of the shards whose CAMs and labels the report shows: the first that is held out, or all trained on."""
+    return shards_of(dataset, "val") if looks_at_training_videos(dataset) else ["val-000"]
+
+
 def shards(pattern, split):
     """An input function: `pattern` for every shard of a split; {flow}, {labeller} are the job's, else the pipeline's."""
 
     def paths(wildcards):
-        count = getattr(CONFIG.datasets[wildcards.dataset].shards, split)
         pipeline = pipeline_of(wildcards)
         known = {"flow": pipeline.flow, "labeller": pipeline.labeller, **wildcards}
-        return [pattern.format(**known, shard=shard) for shard in shard_names(split, count)]
+        return [pattern.format(**known, shard=shard) for shard in shards_of(wildcards.dataset, split)]
 
     return paths
 
@@ -179,22 +195,15 @@ def records_of_irnets(wildcards):
     return [f"results/{wildcards.dataset}/{name}/training.jsonl" for name in names]
 
 
-def final_round(pattern):
-    """An input function: `pattern` for the pipeline's variants and its last round."""
+def shown(pattern):
+    """An input function: `pattern` for the pipeline's labeller and flow, and every shard that the report shows."""
 
-    def path(wildcards):
+    def paths(wildcards):
         pipeline = pipeline_of(wildcards)
-        return pattern.format(
-            dataset=wildcards.dataset,
-            labeller=pipeline.labeller,
-            segmenter=pipeline.segmenter,
-            round=pipeline.rounds,
-            tracker=pipeline.tracker,
-            flow=pipeline.flow,
-            shard="val-000",
-        )
+        known = {"dataset": wildcards.dataset, "labeller": pipeline.labeller, "flow": pipeline.flow}
+        return [pattern.format(**known, shard=shard) for shard in shown_shards(wildcards.dataset)]
 
-    return path
+    return paths
 
 
 def routes_of(wildcards):
@@ -210,20 +219,19 @@ def route_names(wildcards):
 
 
 def each_route(pattern):
-    """An input function: `pattern` for the pipeline's variants and the last round of every route."""
+    """An input function: `pattern` for the pipeline's variants and the last round of every route.
+
+    A pattern with a shard gives all that the report shows, of one route and then of the next.
+    """
 
     def paths(wildcards):
         pipeline = pipeline_of(wildcards)
+        known = {"dataset": wildcards.dataset, "labeller": pipeline.labeller, "tracker": pipeline.tracker}
+        names = shown_shards(wildcards.dataset) if "{shard}" in pattern else [None]
         return [
-            pattern.format(
-                dataset=wildcards.dataset,
-                labeller=pipeline.labeller,
-                segmenter=segmenter,
-                round=number,
-                tracker=pipeline.tracker,
-                shard="val-000",
-            )
+            pattern.format(**known, segmenter=segmenter, round=number, shard=shard)
             for segmenter, number in routes_of(wildcards)
+            for shard in names
         ]
 
     return paths

@@ -54,9 +54,9 @@ rule make_report:
     input:
         dataset=DATASET,
         ground_truth=f"{RESULTS}/dataset/ground_truth_val.json",
-        flow=final_round(FLOW_SHARD),
-        cams=final_round(CAM_SHARD),
-        pseudo_labels=final_round(PSEUDO_LABEL_SHARD),
+        flow=shown(FLOW_SHARD),
+        cams=shown(CAM_SHARD),
+        pseudo_labels=shown(PSEUDO_LABEL_SHARD),
         predictions=each_route(PREDICTION_SHARD),
         tracks=each_route(f"{ROUND}/{{tracker}}/tracks.json"),
         metrics=each_route(f"{ROUND}/{{tracker}}/metrics.json"),

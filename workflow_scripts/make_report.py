@@ -15,6 +15,8 @@ rounds = [f"round {number}" for number in range(pipeline["rounds"] + 1)]
 labels = [Path(path) for path in files.train_labels]
 each = len(labels) // len(labellers)
 route = chosen_route(files.route)
+predictions = [Path(path) for path in files.predictions]
+shown = len(predictions) // len(snakemake.params.routes)
 frame_metrics = dict(zip(rounds, map(Path, files.frame_metrics), strict=True))
 if route > 0:  # Not the pipeline's own segmenter: its masks come last, as those of the page.
     frame_metrics[snakemake.params.routes[route]] = Path(files.route_frame_metrics[route])
@@ -30,10 +32,10 @@ with job(snakemake.log[0], threads=snakemake.threads):
         RunFiles(
             dataset=Path(files.dataset),
             ground_truth=Path(files.ground_truth),
-            flow=Path(files.flow),
-            cams=Path(files.cams),
-            pseudo_labels=Path(files.pseudo_labels),
-            predictions=Path(files.predictions[route]),
+            flow=[Path(path) for path in files.flow],
+            cams=[Path(path) for path in files.cams],
+            pseudo_labels=[Path(path) for path in files.pseudo_labels],
+            predictions=predictions[route * shown : (route + 1) * shown],
             tracks=Path(files.tracks[route]),
             video_metrics=Path(files.metrics[route]),
             frame_metrics=frame_metrics,

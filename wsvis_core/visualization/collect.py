@@ -39,17 +39,17 @@ from wsvis_core.visualization.versions import code_version
 class RunFiles:
     """Where the artefacts of one pipeline lie. Labellers, rounds and tables map a name to its files, in page order.
 
-    transfers: round -> (its transfers, its training records) · consistency: of the last round's masks · quality,
-    quality_metrics: estimates of the tracks' quality, and what they are worth · routes: what was published, where there
-    was a choice (quality/routes.py).
+    flow, cams, pseudo_labels, predictions: shards of the videos shown · transfers: round -> (its transfers, its
+    training records) · consistency: of the last round's masks · quality, quality_metrics: estimates of the tracks'
+    quality, and what they are worth · routes: what was published, where there was a choice (quality/routes.py).
     """
 
     dataset: Path
     ground_truth: Path
-    flow: Path
-    cams: Path
-    pseudo_labels: Path
-    predictions: Path
+    flow: Sequence[Path]
+    cams: Sequence[Path]
+    pseudo_labels: Sequence[Path]
+    predictions: Sequence[Path]
     tracks: Path
     video_metrics: Path
     frame_metrics: Mapping[str, Path]
@@ -128,10 +128,10 @@ def _layers(dataset: VideoDataset, files: RunFiles, quality: Mapping[str, Any] |
     rows = [] if quality is None else quality["tracks"]
     return VideoLayers(
         dataset,
-        FlowReader([files.flow]),
-        CamReader([files.cams]),
-        open_instances([files.pseudo_labels]),
-        open_instances([files.predictions]),
+        FlowReader(files.flow),
+        CamReader(files.cams),
+        open_instances(files.pseudo_labels),
+        open_instances(files.predictions),
         by_video(read_results(files.tracks)),
         by_video(truth["annotations"]) if has_masks(truth) else None,
         {(row["video_id"], row["track"]): row["estimate"] for row in rows},
