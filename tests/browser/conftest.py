@@ -25,7 +25,9 @@ from wsvis_core.visualization.inputs import (
     TransferSheet,
     TransferView,
 )
+from wsvis_core.visualization.markup import jpeg
 from wsvis_core.visualization.transfers import PairTransfer
+from wsvis_core.visualization.way import ClassWay, VideoWay, Way, WayMoment
 
 EVIL = "<script>document.title='taken'</script>"
 CLASSES = ["fox", EVIL, "crab"]
@@ -107,6 +109,19 @@ def estimates() -> dict[str, object]:
     return {"format": 1, "notes": [], "tracks": tracks}
 
 
+def way() -> Way:
+    """A video of the page with pictures, one that is not on it, one without a class; and a choice of two routes."""
+    moments = [
+        WayMoment(t, f"{EVIL}: no label", SIZE, {"CAM": jpeg(frame(t)), "Tracks": jpeg(frame(t))}) for t in (1, 5)
+    ]
+    lost, good = ClassWay(EVIL, 8, 2, 0, 0), ClassWay("fox", 8, 8, 8, 8, 0.2, 0.9, 0.7, 1, 0.8)
+    evidence = {"labels": 0.5, "stability": 0.8, "agreement": 0.5, "cover": 0.2, "worth": 0.16}
+    routes = {"maskconsist": [evidence], "direct": [evidence]}
+    worths = dict.fromkeys(routes, 0.16)
+    choice = {"published": "direct", "worth": worths, "reason": f"tracks of {EVIL}", "evidence": routes}
+    return Way([VideoWay(3, "whole", [lost, good], moments), VideoWay(4, EVIL, [good]), VideoWay(9, "bare")], 4, choice)
+
+
 def report_inputs() -> ReportInputs:
     """Something in every section, names that try to be markup among them."""
     clips = [
@@ -142,6 +157,7 @@ def report_inputs() -> ReportInputs:
         transfers={"round 0": transfer_sheet()},
         gallery=Gallery(clips, 40, 6, "mean IoU", "Mean IoU: of the objects with their best tracks."),
         quality=estimates(),
+        way=way(),
         settings={"cam": {"epochs": 3}},
         split_counts={"train": {"videos": 8, "frames": 80}},
         stage_costs=[{"rule": "train_cam", "seconds": 61.0, "max_rss_mb": 700.0}],

@@ -11,7 +11,7 @@ HARD = ("serious", "critical")
 
 def test_it_loads_without_a_word_and_a_name_cannot_become_a_script(open_page):
     page = open_page()
-    assert page.title() == "wsvis · browser" and page.locator("main > section").count() == 8
+    assert page.title() == "wsvis · browser" and page.locator("main > section").count() == 9
     assert page.locator("h1").inner_text() == "wsvis · browser"
     sizes = page.locator("img").evaluate_all("pictures => pictures.map(p => [p.complete, p.naturalWidth])")
     page.locator("#transfers img").first.scroll_into_view_if_needed()
@@ -23,7 +23,7 @@ def test_it_loads_without_a_word_and_a_name_cannot_become_a_script(open_page):
 
 def test_the_contents_lead_to_every_section_and_follow_the_reader(open_page):
     page = open_page()
-    assert page.locator(".contents a").count() == 8
+    assert page.locator(".contents a").count() == 9
     page.locator(".contents a", has_text="Training").click()
     assert page.url.endswith("#training")
     expect(page.locator('.contents a[href="#training"]')).to_have_attribute("aria-current", "true")

@@ -11,6 +11,7 @@ from wsvis_core.visualization.assets import (
     EARLY_SCRIPTS,
     LATE_SCRIPTS,
     STYLES,
+    WAY_STYLES,
     WEB,
     content_policy,
     light_colours,
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_file_of_the_folder_is_on_the_page_and_in_the_package():
-    assert {path.name for path in WEB.iterdir()} == {*STYLES, *EARLY_SCRIPTS, *LATE_SCRIPTS, "player.html"}
+    assert {path.name for path in WEB.iterdir()} == {*STYLES, *WAY_STYLES, *EARLY_SCRIPTS, *LATE_SCRIPTS, "player.html"}
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert settings["package-data"]["wsvis_core.visualization"] == ["web/*"]
 

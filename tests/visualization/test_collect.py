@@ -232,6 +232,14 @@ def test_estimates_of_quality_reach_their_tracks(files, tmp_path):
     assert inputs.quality == rows | {"evaluation": {"AUC": {}}} and found.get((video, 1), 0.25) == 0.25
 
 
+def test_the_way_of_videos_trained_on_comes_with_the_published_route(inputs, files, tmp_path):
+    assert len(inputs.way.videos) == 3 and inputs.way.of == 6 and inputs.way.choice is None
+    choice = {"format": 1, "published": "direct", "reason": "of two", "worth": {}, "evidence": {}}
+    (tmp_path / "route.json").write_text(json.dumps(choice))
+    some = dataclasses.replace(files, routes=tmp_path / "route.json")
+    assert collect_report("tiny", some, PIPELINE, {}, ReportSettings(videos=0)).way.choice == choice
+
+
 def test_consistency_stands_among_the_metrics_of_frames(files, tmp_path):
     (tmp_path / "consistency.json").write_text(json.dumps({"TC": 0.75}))
     some = dataclasses.replace(files, consistency=tmp_path / "consistency.json")

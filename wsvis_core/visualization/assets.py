@@ -10,6 +10,7 @@ from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
 STYLES = ("colours.css", "type.css", "figures.css", "sheets.css", "videos.css")
+WAY_STYLES = ("way.css",)  # of a page with the section "From label to track"
 EARLY_SCRIPTS = ("theme.js",)  # before anything is drawn
 LATE_SCRIPTS = ("masks.js", "paint.js", "player.js", "gallery.js", "start.js")
 
@@ -20,9 +21,9 @@ def web_file(name: str) -> str:
     return (WEB / name).read_text(encoding="utf-8")
 
 
-def stylesheet() -> str:
-    """All rules of the page."""
-    return "".join(map(web_file, STYLES))
+def stylesheet(more: tuple[str, ...] = ()) -> str:
+    """All rules of the page, and those of some files more."""
+    return "".join(map(web_file, (*STYLES, *more)))
 
 
 def script(names: tuple[str, ...]) -> str:

@@ -16,11 +16,13 @@ from wsvis_core.evaluation.ground_truth import has_masks
 from wsvis_core.evaluation.infer import NOT_EVALUATED
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.quality.files import read_quality
+from wsvis_core.quality.routes import read_choice
 from wsvis_core.storage.files import read_json
 from wsvis_core.storage.instance_shards import open_instances
 from wsvis_core.tracking.results import read_results
 from wsvis_core.visualization.collect_labels import label_examples, label_metrics, label_quality
 from wsvis_core.visualization.collect_videos import VideoLayers, by_video, collect_gallery, collect_strips, trained_on
+from wsvis_core.visualization.collect_way import collect_way
 from wsvis_core.visualization.inputs import (
     LabelExample,
     ReportInputs,
@@ -95,6 +97,7 @@ def collect_report(
         transfers={name: _transfers(dataset, *paths) for name, paths in files.transfers.items()},
         gallery=collect_gallery(layers, settings),
         quality=quality,
+        way=collect_way(layers, quality, None if files.routes is None else read_choice(files.routes), settings),
         strips=collect_strips(layers, settings),
         settings=run_settings,
         split_counts=splits,

@@ -69,7 +69,7 @@ def trained_on(dataset: VideoDataset) -> bool:
 def collect_strips(layers: VideoLayers, settings: ReportSettings) -> list[VideoStrip]:
     """The middle moment of the first of those videos, for the picture beside the page."""
     shown = _spread(candidate_videos(layers), settings.videos)[:PICTURE_VIDEOS]
-    return [VideoStrip(video.name, [_column(layers, video, len(video) // 2)]) for video in shown]
+    return [VideoStrip(video.name, [frame_column(layers, video, len(video) // 2)]) for video in shown]
 
 
 def candidate_videos(layers: VideoLayers) -> list[Video]:
@@ -139,7 +139,7 @@ def _clip(layers: VideoLayers, video: Video, settings: ReportSettings) -> Clip:
         classes=classes,
         quality=_mean_score(tracks) if truth is None else mean_best_fit(tracks, truth),
     )
-    columns = (_column(layers, video, t) for t in moments)
+    columns = (frame_column(layers, video, t) for t in moments)
     return make_clip(
         facts,
         columns,
@@ -167,7 +167,8 @@ def _track_facts(layers: VideoLayers, entries: Sequence[dict[str, Any]]) -> list
     ]
 
 
-def _column(layers: VideoLayers, video: Video, t: int) -> FrameColumn:
+def frame_column(layers: VideoLayers, video: Video, t: int) -> FrameColumn:
+    """Everything that frame t of a video shows."""
     cams = layers.cams.frame(video.id, t)
     names = [category.name for category in layers.dataset.categories]
     truth = None if layers.ground_truth is None else layers.ground_truth.get(video.id, [])

@@ -11,6 +11,7 @@ import numpy as np
 from wsvis_core.instances import InstanceSet
 from wsvis_core.storage.instance_shards import EncodedInstances
 from wsvis_core.visualization.transfers import PairTransfer
+from wsvis_core.visualization.way import Way
 
 Metrics = Mapping[str, float]
 
@@ -247,6 +248,7 @@ class ReportInputs:
     transfers         round name -> MaskConsist's transfers
     gallery           videos to watch
     quality           estimates of the tracks' quality, as `quality_section` takes them; None without
+    way               from label to track, video by video; None for held-out videos with ground truth
     strips            single moments of the first videos, for the picture beside the page
     settings          the merged configuration, nested plain types
     split_counts      split name -> {"videos": int, "frames": int, ...}
@@ -268,6 +270,7 @@ class ReportInputs:
     transfers: Mapping[str, TransferSheet] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery)
     quality: Mapping[str, Any] | None = None
+    way: Way | None = None
     strips: Sequence[VideoStrip] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     split_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

@@ -104,14 +104,24 @@ def _metric_cell(name: str, value: object) -> str:
 
 
 def data_uri(picture: np.ndarray, quality: int = 82) -> str:
-    """A picture uint8 (H,W,3) RGB as a JPEG data URI; colour is kept at full resolution, so thin lines stay clean."""
+    """A picture uint8 (H,W,3) RGB as a JPEG data URI."""
+    return jpeg_uri(jpeg(picture, quality))
+
+
+def jpeg(picture: np.ndarray, quality: int = 82) -> bytes:
+    """A picture uint8 (H,W,3) RGB as a JPEG; colour is kept at full resolution, so thin lines stay clean."""
     options = [
         *(cv2.IMWRITE_JPEG_QUALITY, quality),
         *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ]
     _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), options)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    return encoded.tobytes()
+
+
+def jpeg_uri(encoded: bytes) -> str:
+    """A JPEG as a data URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")
 
 
 def image(picture: np.ndarray, alt: str, *, kind: str = "", quality: int = 82) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsvis_core.visualization.assets import EARLY_SCRIPTS, LATE_SCRIPTS, content_policy, script, stylesheet
+from wsvis_core.visualization.assets import EARLY_SCRIPTS, LATE_SCRIPTS, WAY_STYLES, content_policy, script, stylesheet
 from wsvis_core.visualization.inputs import ReportInputs
 from wsvis_core.visualization.label_section import pseudo_labels_section
 from wsvis_core.visualization.markup import escape
@@ -12,10 +12,12 @@ from wsvis_core.visualization.tables_section import tables_section
 from wsvis_core.visualization.track_section import tracks_part
 from wsvis_core.visualization.transfers_section import TRANSFER_SCALARS, transfers_section
 from wsvis_core.visualization.videos_section import video_link, videos_data, videos_section
+from wsvis_core.visualization.way_section import way_section
 
 
 def page_html(inputs: ReportInputs) -> str:
     """The page as text. The same inputs give the same text."""
+    styles = stylesheet(() if inputs.way is None else WAY_STYLES)
     early, late = script(EARLY_SCRIPTS), script(LATE_SCRIPTS)
     shown = sections(inputs)
     body = "".join(
@@ -29,7 +31,7 @@ def page_html(inputs: ReportInputs) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f'<title>{escape(inputs.title)}</title><link rel="icon" href="data:,">'
-        f"<style>\n{stylesheet()}</style><script>{early}</script></head>\n"
+        f"<style>\n{styles}</style><script>{early}</script></head>\n"
         f'<body><a class="skip" href="#main">Skip to the content</a>\n'
         f'<header class="top"><h1>{escape(inputs.title)}</h1>{facts_list(inputs.facts)}'
         f"{headline(inputs)}</header>\n{_contents(shown)}\n"
@@ -41,12 +43,14 @@ def page_html(inputs: ReportInputs) -> str:
 def sections(inputs: ReportInputs) -> dict[str, tuple[str, str]]:
     """Anchor → (title, HTML) of every section, in page order. Here a new section is added.
 
-    What only some data sets have (estimates, tables, ground truth for pseudo-labels) has a section where it is there.
+    What only some data sets have (the way to its tracks, estimates, tables, ground truth for pseudo-labels) has a
+    section where it is there.
     """
-    quality, link = inputs.quality, video_link(inputs.gallery)
+    way, quality, link = inputs.way, inputs.quality, video_link(inputs.gallery)
     labels = inputs.pseudo_labels or inputs.label_quality or inputs.label_examples
     return {
         "videos": ("Videos", videos_section(inputs.gallery, inputs.class_names)),
+        **({} if way is None else {"way": ("From label to track", way_section(way, link))}),
         **({} if quality is None else {"trust": ("Trust", quality_section(quality, link))}),
         "metrics": ("Metrics", metrics_section(inputs) + tracks_part(inputs)),
         **({"tables": ("The paper's tables", tables_section(inputs.tables))} if inputs.tables else {}),
