@@ -59,10 +59,10 @@ STAGES = {
         ("evaluation",),
         without=("evaluation.selection_share", "evaluation.instance_count_thresholds", *_CONSISTENCY),
     ),
-    "estimate_quality": Stage(2, ("quality",)),
+    "estimate_quality": Stage(3, ("quality",)),
     "evaluate_quality": Stage(1, ()),
     "choose_route": Stage(1, ()),
-    "publish_quality": Stage(2, ()),
+    "publish_quality": Stage(3, ()),
     "make_table": Stage(1, ()),
     "show_transfers": Stage(
         1,
@@ -76,7 +76,7 @@ STAGES = {
             "report.tables",
         ),
     ),
-    "make_report": Stage(7, ("report",), without=("report.transfers", "report.transfer_pairs")),
+    "make_report": Stage(8, ("report",), without=("report.transfers", "report.transfer_pairs")),
 }
 # Keys of a data set's block that leave the prepared data set as it is.
 _NOT_PREPARED = {"shards", "synthetic", "seed", "replicates"}
