@@ -55,7 +55,7 @@ def growing(amount):
 
 def settings_of(stage):
     """An input function: the settings that influence a stage's result, for the wildcards of a job."""
-    names = ("flow", "labeller", "segmenter", "round", "tracker")
+    names = ("flow", "labeller", "segmenter", "round", "shard", "tracker")
 
     def settings(wildcards):
         chosen = {name: wildcards[name] for name in names if name in wildcards.keys()}

@@ -20,7 +20,7 @@ VARIANTS = {
     "make_pseudo_labels": [{"labeller": "irn"}, {"labeller": "flowirn"}],
     "train_maskconsist": [{"segmenter": "maskconsist", "round": "0"}, {"segmenter": "maskconsist", "round": "1"}],
     "show_transfers": [{"segmenter": "maskconsist", "round": "0"}, {"segmenter": "maskconsist", "round": "1"}],
-    "predict_masks": [{"segmenter": "maskconsist"}],
+    "predict_masks": [{"segmenter": "maskconsist", "shard": f"{split}-000"} for split in ("train", "val")],
     "track_instances": [{"tracker": "unovost"}],
     "estimate_quality": [{"tracker": "unovost", "round": "1"}],
 }
@@ -81,7 +81,12 @@ def changed(path: str, value: object) -> set[str]:
         ("flow.preset", "fast", {"extract_flow dis"}),
         ("flows.dis.preset", "fast", {"extract_flow dis"}),
         ("self_training.score_threshold", 0.7, {"train_maskconsist maskconsist 1", "show_transfers maskconsist 1"}),
-        ("datasets.demo.prediction.max_detections", 9, {"predict_masks maskconsist"}),
+        (
+            "datasets.demo.prediction.max_detections",
+            9,
+            {"predict_masks maskconsist train-000", "predict_masks maskconsist val-000"},
+        ),
+        ("prediction.given_labels", False, {"predict_masks maskconsist train-000"}),
         ("evaluation.instance_count_thresholds", [0.3], {"evaluate_pseudo_labels", "evaluate_frames"}),
         ("evaluation.consistency_thresholds", [0.3], {"evaluate_consistency"}),
         ("evaluation.bootstrap_resamples", 10, {"evaluate_video"}),
@@ -112,6 +117,15 @@ def test_the_irn_labeller_does_not_see_flow_settings_at_all():
 def test_networks_from_before_f_bound_had_a_camera_stay_valid():
     settings = stage_settings(Config(CONFIG), "train_flowirn", "demo", labeller="flowirn")
     assert "camera" not in settings["f_bound"] and "lambda" in settings["f_bound"]
+
+
+def test_where_every_video_is_trained_on_held_out_shards_know_the_labels_too():
+    raw = json.loads(json.dumps(CONFIG))
+    raw["datasets"]["demo"].setdefault("split", {})["mode"] = "all"
+    for mode, known in (("all", True), ("sampled", False)):
+        raw["datasets"]["demo"]["split"]["mode"] = mode
+        settings = stage_settings(Config(raw), "predict_masks", "demo", segmenter="maskconsist", shard="val-000")
+        assert ("given_labels" in settings["prediction"]) == known
 
 
 def test_self_training_settings_are_there_from_round_1_on():

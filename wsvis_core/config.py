@@ -400,6 +400,11 @@ class PredictionSettings(Section):
     )
     max_detections: Count = Field(100, description="per frame, the best ones")
     mask_threshold: Fraction = Field(0.5, description="a pixel belongs to a mask from this probability on")
+    given_labels: bool = Field(
+        True,
+        description="in frames of training videos only the classes of their labels are told apart; false: all classes, "
+        "as in held-out videos. Tracks keep to the labels either way",
+    )
 
 
 class SelfTrainingSettings(Section):

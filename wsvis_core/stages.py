@@ -59,10 +59,10 @@ STAGES = {
         ("evaluation",),
         without=("evaluation.selection_share", "evaluation.instance_count_thresholds", *_CONSISTENCY),
     ),
-    "estimate_quality": Stage(2, ("quality",)),
+    "estimate_quality": Stage(3, ("quality",)),
     "evaluate_quality": Stage(1, ()),
     "choose_route": Stage(1, ()),
-    "publish_quality": Stage(2, ()),
+    "publish_quality": Stage(3, ()),
     "make_table": Stage(1, ()),
     "show_transfers": Stage(
         1,
@@ -84,12 +84,19 @@ SHARDED = {"extract_flow", "extract_cam", "make_label_maps", "make_pseudo_labels
 
 
 def stage_settings(
-    config: Config, stage: str, dataset: str, *, round: str | None = None, **variants: str
+    config: Config,
+    stage: str,
+    dataset: str,
+    *,
+    round: str | None = None,
+    shard: str | None = None,
+    **variants: str,
 ) -> dict[str, Any]:
     """The plain, sorted dict that goes into a rule's `params`: exactly what influences the stage's result.
 
-    round: of self-training; round "0" has no `self_training` in its settings. variants: flow=, labeller=, segmenter=,
-    tracker=, those that name the job.
+    round: of self-training; round "0" has no `self_training` in its settings. shard: of held-out videos, whose labels
+    nothing may know: `given_labels` is none of its settings. variants: flow=, labeller=, segmenter=, tracker=, those
+    that name the job.
     """
     spec = STAGES[stage]
     settings = config.stage(spec.sections, dataset, **variants)
@@ -104,6 +111,8 @@ def stage_settings(
     block = config.datasets[dataset]
     if stage in ("generate_dataset", "prepare_dataset"):
         settings["dataset"] = _dataset_facts(block.model_dump(mode="json"), stage)
+    if shard is not None and shard.startswith("val-") and block.split.mode != "all":
+        settings.get("prediction", {}).pop("given_labels", None)
     if stage in SHARDED:
         settings["shards"] = block.shards.model_dump()
     return dict(sorted(settings.items()))

@@ -106,7 +106,8 @@ def estimates() -> dict[str, object]:
         {"video_id": 3, "video": "whole", "track": 2, "estimate": 0.3, "weakest_frame": 5} | known,
         {"video_id": 4, "video": "absent", "track": 1, "estimate": 0.6, "weakest_frame": 1} | known,
     ]
-    return {"format": 1, "notes": [], "tracks": tracks}
+    lost = [{"video_id": 3, "video": "whole", "category_id": 1, "class": EVIL, "labelled": [[0, 4], [7, 7]]}]
+    return {"format": 3, "notes": [], "tracks": tracks, "not_found": lost}
 
 
 def way() -> Way:

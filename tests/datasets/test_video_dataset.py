@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -29,6 +30,16 @@ def test_frames_and_neighbours_are_the_files_on_disk(prepared, tiny_set):
     neighbour, direction = prepared.read_neighbour(video, 1)
     expected = cv2.imread(str(tiny_set / "train_all_frames/JPEGImages/synthetic_0000/00003.jpg"))[:, :, ::-1]
     assert direction == 1 and np.array_equal(neighbour, expected)
+
+
+def test_labels_are_given_in_training_videos_and_never_in_held_out_ones(prepared):
+    first, second, *_ = prepared.videos
+    assert np.array_equal(
+        prepared.given_labels(first), prepared.class_labels(first)
+    )  # mode "all": held out, trained on
+    held_out = replace(prepared, splits={"train": (first.id,), "val": (second.id,)})
+    assert np.array_equal(held_out.given_labels(first), prepared.class_labels(first))
+    assert held_out.given_labels(second) is None and held_out.class_labels(second).any()
 
 
 def test_without_the_next_native_frame_the_previous_one_is_read(tiny_set, tmp_path):

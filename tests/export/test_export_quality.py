@@ -88,6 +88,15 @@ def test_a_table_of_another_run_is_refused(project, table, capsys):
     assert "no row for track 5 of video 4" in error and not (project.folder / "out").exists()
 
 
+def test_classes_that_were_not_found_are_no_tracks(project, table):
+    before = project.export("coco", "--quality", str(table), output="before")
+    with open(table, "a", newline="") as stream:
+        row = dict.fromkeys(COLUMNS, "") | {"video_id": 4, "class": "swan", "frames": 0, "note": "not found"}
+        csv.DictWriter(stream, COLUMNS).writerow(row)
+    after = project.export("coco", "--quality", str(table))
+    assert (after / "instances.json").read_bytes() == (before / "instances.json").read_bytes()
+
+
 def test_a_table_of_other_tracks_is_refused(project, table, capsys):
     """Of another tracker or round, with as many tracks or more: each would get what is known of another one."""
     lines = table.read_text().splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from wsvis_core.config import QualitySettings, TrackingSettings
 from wsvis_core.errors import WsvisError
 from wsvis_core.quality.calibration import BUILT_IN, read_calibration
 from wsvis_core.quality.evaluate import evaluate_quality, quality_metrics, right_tracks
-from wsvis_core.quality.files import read_estimates, read_quality, write_table
-from wsvis_core.quality.infer import estimate_quality
+from wsvis_core.quality.files import frames_in_words, read_estimates, read_quality, write_table
+from wsvis_core.quality.infer import estimate_quality, not_found
 from wsvis_core.storage.files import read_json
 from wsvis_core.storage.rle import decode_mask, encode_mask
 from wsvis_core.tracking.infer import track_instances
@@ -124,7 +125,66 @@ def test_no_tracks_at_all(dataset, prepared, flow_shard, tmp_path):
     metrics = json.loads(files[2].read_text())
     assert metrics["tracks"] == 0 and metrics["ECE"] is None and metrics["AUC"]["estimate"] is None
     write_table(files[1], files[3])
-    assert files[3].read_text().count("\n") == 1 and read_estimates(files[3]) == {}
+    lost = read_quality(files[1])["not_found"]
+    assert files[3].read_text().count("\n") == 1 + len(lost) and read_estimates(files[3]) == {}
+    labelled = sum(int(dataset.class_labels(video).any(axis=0).sum()) for video in dataset.videos)
+    assert len(lost) == labelled > 0
+
+
+def test_labelled_classes_without_a_track_are_named(dataset, tracks, perfect, flow_shard, tmp_path):
+    entries = read_results(tracks)
+    first = entries[0]
+    gone = first["video_id"], first["category_id"]
+    video, c = dataset.video(gone[0]), dataset.class_index(gone[1])
+    labels = dataset.class_labels(video).copy()
+    labels[:, c] = [True, False, True, True]
+    changed = replace(dataset, labels=dataset.labels | {video.id: labels})
+    write_results(tmp_path / "tracks.json", [e for e in entries if (e["video_id"], e["category_id"]) != gone])
+    files = changed, tmp_path / "tracks.json", [flow_shard], [perfect], QualitySettings(), tmp_path / "q.json"
+    estimate_quality(*files)
+    found = read_quality(tmp_path / "q.json")
+    name = dataset.categories[c].name
+    row = {"video_id": video.id, "video": video.name, "category_id": gone[1], "class": name}
+    assert found["not_found"] == [row | {"labelled": [[0, 0], [2, 3]]}]
+    assert found["notes"] == [f"labelled, not found: {name} in {video.name} (frames 0, 2 to 3)"]
+    write_table(tmp_path / "q.json", tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", newline="") as stream:
+        top, *others = csv.DictReader(stream)
+    assert {key: value for key, value in top.items() if value} == {
+        **{"video": video.name, "video_id": str(video.id), "class": name, "note": "not found"},
+        **{"first_frame": "0", "last_frame": "3", "frames": "0"},
+    }
+    assert len(others) == len(found["tracks"]) == len(read_estimates(tmp_path / "table.csv"))
+    assert {row["note"] for row in others} == {""}
+
+
+def test_labels_of_held_out_videos_are_not_missed(dataset, tmp_path, flow_shard):
+    (tmp_path / "tracks.json").write_text("[]\n")
+    held_out = replace(dataset, splits={"train": (), "val": dataset.splits["val"]})
+    estimate_quality(held_out, tmp_path / "tracks.json", [flow_shard], [], QualitySettings(), tmp_path / "q.json")
+    assert read_quality(tmp_path / "q.json")["not_found"] == [] == not_found(held_out, set())
+
+
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        ([[3, 3]], "frame 3"),
+        ([[0, 11]], "frames 0 to 11"),
+        ([[0, 0], [2, 4]], "frames 0, 2 to 4"),
+        ([[0, 0], [2, 2], [4, 4], [6, 9]], "frames 0, 2, 4 …"),
+    ],
+)
+def test_frames_in_words(ranges, words):
+    assert frames_in_words(ranges) == words
+
+
+def test_many_missing_classes_are_counted(dataset, flow_shard, tmp_path):
+    (tmp_path / "tracks.json").write_text("[]\n")
+    every = {video.id: np.ones((len(video), dataset.num_classes), bool) for video in dataset.videos}
+    full = replace(dataset, labels=every)
+    estimate_quality(full, tmp_path / "tracks.json", [flow_shard], [], QualitySettings(), tmp_path / "q.json")
+    note = read_quality(tmp_path / "q.json")["notes"][1]
+    assert note.endswith(f" and {len(dataset.videos) * dataset.num_classes - 10} more") and note.count(" in ") == 10
 
 
 def test_a_calibration_of_one_s_own_is_used(dataset, tracks, flow_shard, tmp_path):
@@ -178,7 +238,7 @@ def test_a_table_that_is_none_is_explained(tmp_path):
     with pytest.raises(WsvisError, match="nowhere.csv does not exist; it is made by rule publish_quality"):
         read_estimates(tmp_path / "nowhere.csv")
     (tmp_path / "q.json").write_text("{}")
-    with pytest.raises(WsvisError, match="is not of format 2; delete it and run rule estimate_quality again"):
+    with pytest.raises(WsvisError, match="is not of format 3; delete it and run rule estimate_quality again"):
         read_quality(tmp_path / "q.json")
 
 

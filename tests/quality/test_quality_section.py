@@ -19,7 +19,11 @@ def track(number: int, estimate: float, **other) -> dict:
 
 
 def quality(*tracks: dict, **other) -> dict:
-    return {"format": 1, "notes": [], "tracks": list(tracks)} | other
+    return {"format": 3, "notes": [], "tracks": list(tracks), "not_found": []} | other
+
+
+def missing(video: str, category: str, *labelled: list[int]) -> dict:
+    return {"video_id": 8, "video": video, "category_id": 2, "class": category, "labelled": list(labelled)}
 
 
 def link(video: int, frame: int, track: int | None) -> str | None:
@@ -63,6 +67,18 @@ def test_tracks_are_worst_first_with_links_to_the_player():
     assert [row[1] for row in rows] == [f"a <clip>, track {n}" for n in (3, 2, 1, 4)]
     assert rows[0][2:] == ["2", "cow & calf", "50", "25", "88", "–", "2 to 9 (6)", "4"]
     assert page.links == [f"#video=7&frame=4&track={n}" for n in (3, 3, 2, 2, 1, 1, 4, 4)]
+
+
+def test_classes_without_a_track_stand_before_the_tracks_with_a_link_to_their_first_frame():
+    lost = [missing("<yard>", "dog", [0, 11]), missing("<yard>", "cow & calf", [3, 3], [7, 9])]
+    page = quality_section(quality(track(1, 0.3), not_found=lost), link)
+    assert page.index("Labelled, not found: no track has the class (2)") < page.index("From 5 to 80")
+    rows = [row for row in _Text(page).rows if row and row[0].isdigit()]
+    assert rows[:2] == [["1", "<yard>", "dog", "frames 0 to 11"], ["2", "<yard>", "cow & calf", "frames 3, 7 to 9"]]
+    assert _Text(page).links[:2] == ["#video=8&frame=0&track=None", "#video=8&frame=3&track=None"]
+    without = quality_section(quality(not_found=lost), nowhere)
+    assert "No tracks" in without and "(2)" in without and _Text(without).links == []
+    assert "Labelled, not found" not in quality_section(quality(track(1, 0.3)), link)
 
 
 def test_only_what_needs_a_look_is_unfolded():

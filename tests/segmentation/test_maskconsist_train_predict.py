@@ -141,10 +141,9 @@ def test_the_log_says_what_the_linear_rule_gives(changes, expected):
     assert describe_batch_and_rate(SETTINGS.model_copy(update=changes)) == expected
 
 
-def predict(stage1, weights, output):
-    predict_masks(
-        stage1.dataset, stage1.dataset.videos, weights, output, SETTINGS, PREDICTION, device=CPU, digest_of={}
-    )
+def predict(stage1, weights, output, dataset=None, prediction=PREDICTION):
+    dataset = dataset or stage1.dataset
+    predict_masks(dataset, dataset.videos, weights, output, SETTINGS, prediction, device=CPU, digest_of={})
 
 
 def test_losses_are_recorded(trained):
@@ -196,6 +195,29 @@ def test_predictions_fit_the_frames_and_are_the_same_twice(stage1, trained, tmp_
     shards = [ShardReader([tmp_path / f"{name}.h5"], kind=KIND) for name in ("a", "b")]
     for video in stage1.dataset.videos:
         assert len({shard.columns(video.id).attrs["content_digest"] for shard in shards}) == 1
+
+
+def test_predictions_keep_to_the_labels_of_training_videos(stage1, trained, tmp_path):
+    """Held-out videos have the predictions of a run that knows no labels, byte for byte."""
+    free = PREDICTION.model_copy(update={"given_labels": False})
+    train, held_out = stage1.dataset.videos[:3], stage1.dataset.videos[3:]
+    splits = {"train": tuple(v.id for v in train), "val": tuple(v.id for v in held_out)}
+    sampled = dataclasses.replace(stage1.dataset, splits=splits)
+    paths = [tmp_path / name for name in ("given.h5", "free.h5")]
+    for path, chosen in zip(paths, (PREDICTION, free), strict=True):
+        predict(stage1, trained / "w.pt", path, sampled, chosen)
+    readers = [open_instances([path]) for path in paths]
+    wrong = []
+    for video in train:
+        for t, label in enumerate(stage1.dataset.class_labels(video)):
+            given, unknown = (reader.frame(video.id, t).classes for reader in readers)
+            assert label[given].all() and (label.any() or len(given) == 0)
+            wrong += (~label[unknown]).tolist()
+    assert any(wrong)
+    digests = [
+        [ShardReader([path], kind=KIND).columns(v.id).attrs["content_digest"] for v in held_out] for path in paths
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_a_self_training_round_learns_from_predictions(stage1, perfect, trained, make_run, tmp_path):

@@ -63,6 +63,63 @@ def test_invariants(make_frame, kind, data, seed, frames, looks):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1), frames=st.integers(0, 6), looks=st.booleans())
+def test_no_mask_is_in_a_frame_that_was_not_given_its_class(make_frame, kind, data, seed, frames, looks):
+    rng = np.random.default_rng(seed)
+    video, flows = random_video(make_frame, rng, frames=frames, looks=looks)
+    draw = data.draw
+    chosen = TrackingSettings(
+        kind=kind,
+        per_class=draw(st.booleans()),
+        second_hypothesis=draw(st.booleans()),
+        category=draw(st.sampled_from(["summed_score", "majority"])),
+        unovost={"ranking": draw(st.sampled_from(["score", "published"]))},
+    )
+    labels = rng.random((frames, 3)) < draw(st.sampled_from([0.0, 0.3, 0.7, 1.0]))
+    tracks = track_video(video, flows, chosen, given=labels)
+    assert all(track.present and labels[t, track.category] for track in tracks for t in track.present)
+    everything = track_video(video, flows, chosen, given=np.ones((frames, 3), bool))
+    assert everything == track_video(video, flows, chosen)
+    # What is not given is as if it had not been found, whoever found it.
+    fitting = [select(f, np.flatnonzero(row[f.classes]).tolist()) for f, row in zip(video, labels, strict=True)]
+    assert track_video(fitting, flows, chosen, given=labels) == tracks
+
+
+def test_an_object_keeps_its_class_where_it_is_given_and_the_rest_is_another_object(make_frame):
+    """A dog is labelled in frames 0 to 3, a cow from 3 on; one place, called cow, dog, dog, dog, cow, cow."""
+    box, classes = (0, 0, 20, 20), [1, 0, 0, 0, 1, 1]
+    frames = [make_frame((box, c, 0.5 + t / 10)) for t, c in enumerate(classes)]
+    labels = np.array([[t <= 3, t >= 3] for t in range(6)])
+    # Without labels one track of the class with the larger sum: 0.5 + 0.9 + 1.0 against 0.6 + 0.7 + 0.8.
+    (free,) = track_video(frames, [None] * 5)
+    assert (free.category, free.present) == (1, (0, 1, 2, 3, 4, 5))
+    found = track_video(frames, [None] * 5, given=labels)
+    # The cow of frame 0 was not given. The dog, 0.6 + 0.7 + 0.8 against 0.9 + 1.0, is elected, but not given after 3.
+    assert [(track.category, track.present) for track in found] == [(1, (4, 5)), (0, (1, 2, 3))]
+    assert [track.score for track in found] == pytest.approx([0.95, 0.7])
+
+
+def test_a_second_hypothesis_has_masks_where_its_class_is_given(make_frame):
+    frames = [make_frame(((0, 0, 20, 20), c, score)) for c, score in ((0, 0.9), (0, 0.8), (1, 0.4), (0, 0.7))]
+    labels = np.array([[True, False], [True, False], [True, True], [True, True]])
+    chosen = TrackingSettings(second_hypothesis=True)
+    first, second = track_video(frames, [None] * 3, chosen, given=labels)
+    assert (first.category, first.present) == (0, (0, 1, 2, 3)) and (second.category, second.present) == (1, (2, 3))
+    assert second.score == pytest.approx(first.score * 0.4 / 2.4)
+
+
+def test_a_proposal_of_a_class_that_is_not_given_hides_no_other(make_frame):
+    """The cow overlaps the dog with a better score; removing overlaps would leave the cow alone."""
+    frame = make_frame(((0, 0, 20, 20), 1, 0.9), ((1, 0, 21, 20), 0, 0.3))
+    (found,) = track_video([frame, frame], [None], given=np.array([[True, False]] * 2))
+    assert found.category == 0 and found.score == pytest.approx(0.3)
+    assert track_video([frame, frame], [None], given=np.zeros((2, 2), bool)) == []
+    with pytest.raises(ValueError, match="class labels of 1 frames, but instances of 2"):
+        track_video([frame, frame], [None], given=np.ones((1, 2), bool))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_empty_videos_and_videos_of_one_frame(make_frame, kind):
     chosen = TrackingSettings(kind=kind)
     nothing, one = EncodedInstances.empty((40, 80)), make_frame(((0, 0, 9, 9), 2, 0.8, (1.0, 0.0)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,30 @@ def test_twice_gives_the_same_bytes_whatever_the_shards(dataset, perfect, flow_s
         track_instances(dataset, paths, [flow_shard], TrackingSettings(), tmp_path / f"{name}.json")
     first, again, split = ((tmp_path / f"{name}.json").read_bytes() for name in "abc")
     assert first == again == split
+
+
+def test_tracks_keep_to_given_labels_and_held_out_videos_know_none(dataset, perfect, flow_shard, tmp_path):
+    """Every object is called by the next class, as by a segmenter that is always wrong."""
+    reader, count = open_instances([perfect]), dataset.num_classes
+    write_shard(
+        tmp_path / "wrong.h5",
+        kind=KIND,
+        videos=dataset.videos,
+        make_columns=lambda v: to_columns([replace(f, classes=(f.classes + 1) % count) for f in reader.video(v.id)]),
+        settings={},
+    )
+    first, *others = (video.id for video in dataset.videos)
+    found = {}
+    for name, train in (("all", (first, *others)), ("sampled", (first,)), ("none", ())):
+        chosen = replace(dataset, splits={"train": train, "val": (first, *others)})
+        track_instances(chosen, [tmp_path / "wrong.h5"], [flow_shard], TrackingSettings(), tmp_path / f"{name}.json")
+        found[name] = read_results(tmp_path / f"{name}.json")
+    for entry in found["all"]:
+        label = dataset.class_labels(dataset.video(entry["video_id"]))[:, dataset.class_index(entry["category_id"])]
+        assert all(label[t] for t, mask in enumerate(entry["segmentations"]) if mask is not None)
+    assert len(found["all"]) < len(found["none"])
+    held_out = [[e for e in found[name] if e["video_id"] != first] for name in ("sampled", "none")]
+    assert held_out[0] == held_out[1] != []
 
 
 def test_a_one_frame_video_and_one_without_predictions(dataset, perfect, flow_shard, tmp_path):

@@ -16,7 +16,7 @@ from wsvis_core.storage.instance_shards import KIND, open_instances, to_columns
 from wsvis_core.storage.rle import encode_mask
 from wsvis_core.storage.shards import write_shard
 from wsvis_core.tracking.infer import track_instances
-from wsvis_core.tracking.results import read_results
+from wsvis_core.tracking.results import read_results, write_results
 from wsvis_core.visualization.collect import RunFiles, collect_report, stage_costs
 from wsvis_core.visualization.collect_labels import label_examples
 from wsvis_core.visualization.collect_videos import mean_best_fit
@@ -200,6 +200,17 @@ def test_clips_show_evenly_spaced_frames_of_videos_of_the_shard(inputs, stage1):
         assert clip.note == f"{sizes}; classes: {classes}" and list(clip.classes) == present.tolist()
 
 
+def test_a_card_names_the_labelled_classes_that_no_track_has(files, inputs, stage1, tmp_path):
+    entries = read_results(files.tracks)
+    clip = inputs.gallery.clips[0]
+    lost = stage1.dataset.categories[clip.classes[0]]
+    kept = [e for e in entries if (e["video_id"], e["category_id"]) != (clip.video_id, lost.id)]
+    write_results(tmp_path / "tracks.json", kept)
+    some = dataclasses.replace(files, tracks=tmp_path / "tracks.json")
+    found = collect_report("tiny", some, PIPELINE, {}, ReportSettings(videos=2, frames_per_video=3)).gallery.clips
+    assert [c.note for c in found] == [f"{clip.note}; labelled, not found: {lost.name}", inputs.gallery.clips[1].note]
+
+
 def test_a_clip_holds_every_layer_of_its_frames(inputs, stage1, truth):
     video, clip = stage1.dataset.videos[1], inputs.gallery.clips[0]
     objects = [entry for entry in truth["annotations"] if entry["video_id"] == video.id]
@@ -222,7 +233,7 @@ def test_a_clip_holds_every_layer_of_its_frames(inputs, stage1, truth):
 
 def test_estimates_of_quality_reach_their_tracks(files, tmp_path):
     video = read_results(files.tracks)[0]["video_id"]
-    rows = {"format": 2, "tracks": [{"video_id": video, "track": 1, "estimate": 0.25}]}
+    rows = {"format": 3, "not_found": [], "tracks": [{"video_id": video, "track": 1, "estimate": 0.25}]}
     (tmp_path / "quality.json").write_text(json.dumps(rows))
     (tmp_path / "metrics.json").write_text('{"AUC": {}}')
     some = dataclasses.replace(files, quality=tmp_path / "quality.json", quality_metrics=tmp_path / "metrics.json")

@@ -171,7 +171,7 @@ def test_only_what_was_evaluated_has_a_card_and_videos_without_masks_show_counts
 
 
 def test_estimates_of_quality_have_a_section_of_their_own():
-    html = page_html(replace(inputs(), quality={"format": 1, "notes": [], "tracks": []}))
+    html = page_html(replace(inputs(), quality={"format": 3, "notes": [], "tracks": [], "not_found": []}))
     assert '<section id="trust"' in html and 'href="#trust"' in html and "nothing to trust" in html
     assert "#trust" not in outline(page_html(inputs())).addresses
 

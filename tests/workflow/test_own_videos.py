@@ -15,6 +15,7 @@ import yaml
 from wsvis_core.cli import main
 from wsvis_core.datasets import SyntheticSettings, VideoDataset, prepare_dataset, write_dataset
 from wsvis_core.quality.files import read_estimates
+from wsvis_core.storage.instance_shards import open_instances
 from wsvis_core.tracking.results import read_results
 from wsvis_core.visualization.mp4 import write_mp4
 
@@ -87,6 +88,23 @@ def test_videos_and_a_csv_give_tracks_and_a_report_without_scores(
     estimates = read_estimates(folder / "results/mine_quality.csv")
     assert len(estimates) == len(read_results(folder / TARGETS[0]))
     assert all(0 <= known.estimate <= 1 for known in estimates.values())
+    # No frame has a mask of a class that its label lacks; a labelled class has a track or is said to have none.
+    dataset = VideoDataset.load(made / "dataset")
+    labels = {video.id: dataset.class_labels(video) for video in dataset.videos}
+    tracked = set()
+    for entry in read_results(folder / TARGETS[0]):
+        c = dataset.class_index(entry["category_id"])
+        assert all(labels[entry["video_id"]][t, c] for t, mask in enumerate(entry["segmentations"]) if mask)
+        tracked.add((entry["video_id"], dataset.categories[c].name))
+    readers = [open_instances([path]) for path in made.rglob("predictions/*.h5")]
+    predicted = [(reader.video(v.id), v) for reader in readers for v in dataset.videos if v.id in reader]
+    assert len(predicted) >= len(dataset.videos)
+    for frames, video in predicted:
+        assert all(row[f.classes].all() for f, row in zip(frames, labels[video.id], strict=True))
+    with open(folder / "results/mine_quality.csv", newline="") as stream:
+        lost = {(int(row["video_id"]), row["class"]) for row in csv.DictReader(stream) if row["note"] == "not found"}
+    named = {(v.id, dataset.categories[c].name) for v in dataset.videos for c in labels[v.id].any(axis=0).nonzero()[0]}
+    assert tracked | lost == named and not tracked & lost
     # Whether neighbouring masks agree needs no ground truth.
     [row] = csv.DictReader((folder / TARGETS[2]).read_text().splitlines())
     assert row["TC_mean"] and "AP50_mean" not in row

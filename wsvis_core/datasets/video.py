@@ -151,6 +151,13 @@ class VideoDataset:
         """Frame-level labels bool (T,C): class c occurs in annotated frame t."""
         return self.labels[video.id]
 
+    def given_labels(self, video: Video) -> np.ndarray | None:
+        """The same labels bool (T,C) where results must keep to them: in a training video. Else None.
+
+        With split mode "all" every video is one. The labels of a held-out video are nothing that a result may know.
+        """
+        return self.class_labels(video) if video.id in self.splits["train"] else None
+
     def _read_image(self, video: Video, file_name: str) -> np.ndarray:
         try:
             image = read_rgb(self._frame_path(file_name))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from wsvis_core.config import QualitySettings
 from wsvis_core.datasets.video import Video, VideoDataset
@@ -15,7 +17,7 @@ from wsvis_core.evaluation.json_input import read_entries
 from wsvis_core.flow.load import FlowReader
 from wsvis_core.progress import Progress
 from wsvis_core.quality.calibration import BUILT_IN, Calibration, read_calibration
-from wsvis_core.quality.files import FORMAT
+from wsvis_core.quality.files import FORMAT, frames_in_words
 from wsvis_core.quality.parts import TrackParts, frame_agreements, pair_stabilities, track_parts
 from wsvis_core.storage.files import write_json
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
@@ -24,7 +26,7 @@ from wsvis_core.tracking.results import Result, entry_problems, problem_report
 
 TARGET = "IoU of at least 0.5 with a true track of its class"
 WHOLE_FRAME = 0.8  # share of a frame; chosen, not fitted
-WIDE_NAMED = 10
+MOST_NAMED = 10
 NO_PREVIOUS_ROUND = "agreement of rounds is not known: round 0 has no round before it"
 
 
@@ -36,7 +38,7 @@ def estimate_quality(
     settings: QualitySettings,
     output: Path,
 ) -> None:
-    """Write the quality of every track, in the order of the result file.
+    """Write the quality of every track, in the order of the result file, and the given classes that have none.
 
     previous: prediction shards of the round before on the same videos; none for round 0, which is noted in the file.
     Holds the tracks of one video and the masks of two frames at a time.
@@ -54,12 +56,14 @@ def estimate_quality(
             rows.append(_row(video, numbers[video.id], entry, parts, dataset, calibration))
         progress.advance(f"{len(entries)} tracks")
     progress.close()
+    missing = not_found(dataset, {(row["video_id"], row["category_id"]) for row in rows})
     content = {
         "format": FORMAT,
         "target": TARGET,
         "calibration": "built-in" if settings.calibration is None else settings.calibration,
-        "notes": [*([] if instances else [NO_PREVIOUS_ROUND]), *_whole_frames(rows)],
+        "notes": [*([] if instances else [NO_PREVIOUS_ROUND]), *_missing(missing), *_whole_frames(rows)],
         "tracks": rows,
+        "not_found": missing,
     }
     write_json(output, content, indent=1)
 
@@ -104,15 +108,48 @@ def _row(
     }
 
 
+def not_found(dataset: VideoDataset, tracked: Collection[tuple[int, int]]) -> list[dict[str, Any]]:
+    """The classes that given labels name (`VideoDataset.given_labels`) and no track has, by video and class.
+
+    tracked: (video id, category id) of the tracks. Each with video_id, video, category_id, class and labelled, the
+    ranges [first, last] of the frames with its label.
+    """
+    missing = []
+    for video in dataset.split("val"):
+        given = dataset.given_labels(video)
+        for c in () if given is None else np.flatnonzero(given.any(axis=0)):
+            category = dataset.categories[c]
+            if (video.id, category.id) not in tracked:
+                named = {"video_id": video.id, "video": video.name, "category_id": category.id, "class": category.name}
+                missing.append(named | {"labelled": _ranges(np.flatnonzero(given[:, c]))})
+    return missing
+
+
+def _ranges(frames: np.ndarray) -> list[list[int]]:
+    """Ascending frames as ranges without a gap, both ends in them."""
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    return [[int(part[0]), int(part[-1])] for part in parts]
+
+
+def _missing(missing: Sequence[dict[str, Any]]) -> list[str]:
+    """A note that names the classes without a track, if there are any."""
+    named = [f"{row['class']} in {row['video']} ({frames_in_words(row['labelled'])})" for row in missing]
+    return [f"labelled, not found: {_some(named)}"] if named else []
+
+
+def _some(named: Sequence[str]) -> str:
+    more = len(named) - MOST_NAMED
+    return ", ".join(named[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _whole_frames(rows: Sequence[dict[str, Any]]) -> list[str]:
     """A warning that names the tracks which hold nearly all of their frames, if there are any."""
     wide = [f"{row['video']} track {row['track']}" for row in rows if row["cover"] >= WHOLE_FRAME]
     if not wide:
         return []
-    named = ", ".join(wide[:WIDE_NAMED]) + (f" and {len(wide) - WIDE_NAMED} more" if len(wide) > WIDE_NAMED else "")
     return [
         f"{len(wide)} of the tracks hold {WHOLE_FRAME:.0%} of their frames and more, most often the background taken "
-        f"for the object. Their estimates mean little; look at them first: {named}"
+        f"for the object. Their estimates mean little; look at them first: {_some(wide)}"
     ]
 
 

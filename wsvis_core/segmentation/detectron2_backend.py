@@ -45,6 +45,7 @@ from wsvis_core.segmentation.builder import (
 )
 from wsvis_core.segmentation.interface import DetectorState
 from wsvis_core.segmentation.modes import evaluation_mode
+from wsvis_core.segmentation.named_classes import only_named_classes
 from wsvis_core.segmentation.roi_pooling import paste_masks, project_masks
 
 STAGES = ("res2", "res3", "res4", "res5")
@@ -108,17 +109,21 @@ class Detectron2Segmenter(nn.Module):
         *,
         with_appearance: bool = False,
         output_sizes: Sequence[tuple[int, int]] | None = None,
+        classes: Sequence[Tensor | None] | None = None,
     ) -> list[InstanceSet]:
         """Detections of each image as at test time: score above the threshold, class-wise NMS, best ones first.
 
         Without graph, float32 under autocast too. with_appearance: also the L2-normalised output of the box head,
         pooled anew at the final boxes (§5.2, option A). Boxes and masks are at each image's own, unpadded size, or
         at `output_sizes`, (H,W) per image: the small masks are then pasted straight into the original frame.
+        classes: for each image bool (C,), the only classes that its regions are told apart by, or None (all).
         """
         with torch.no_grad(), evaluation_mode(self):
             proposals = self._propose(state, *_per_level(state))
-            outputs = self._classify(self._box_vectors(state, [item.proposal_boxes for item in proposals]))
-            found, _ = self.heads.box_predictor.inference(outputs, proposals)
+            logits, deltas = self._classify(self._box_vectors(state, [item.proposal_boxes for item in proposals]))
+            if classes is not None:
+                logits = only_named_classes(logits, classes, [len(item) for item in proposals], background=-1)
+            found, _ = self.heads.box_predictor.inference((logits, deltas), proposals)
             found = [item[item.pred_boxes.nonempty()] for item in found]
             found = self.heads.forward_with_given_boxes(state.features, found)
             appearance: list[Tensor | None] = [None] * len(found)

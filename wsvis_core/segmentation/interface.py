@@ -67,10 +67,12 @@ class SegmenterBackend(Protocol):
         *,
         with_appearance: bool = False,
         output_sizes: Sequence[tuple[int, int]] | None = None,
+        classes: Sequence[Tensor | None] | None = None,
     ) -> list[InstanceSet]:
         """Test-style detections per image, without graph; `state` is left as it is.
 
-        Boxes and masks are at each image's unpadded size, or at `output_sizes`, one (H,W) per image.
+        Boxes and masks are at each image's unpadded size, or at `output_sizes`, one (H,W) per image. classes: for each
+        image the classes that may be detected, bool (C,), which the scores are conditional on; None: all.
         """
         ...
 

@@ -51,8 +51,14 @@ def predict_frame(
     prediction: PredictionSettings,
     device: torch.device,
 ) -> InstanceSet:
-    """Detections of one frame at its original size, best score first."""
+    """Detections of one frame at its original size, best score first.
+
+    Of a training video only classes of the frame's label, unless `prediction.given_labels` is off.
+    """
     frame = torch.from_numpy(dataset.read_frame(video, index)).permute(2, 0, 1)
     size = (video.height, video.width)
     image = resize_image(frame, training_size(size, prediction.short_side, prediction.max_side)).to(device)
-    return segmenter.predict(segmenter.encode([image]), with_appearance=True, output_sizes=[size])[0].to("cpu")
+    given = dataset.given_labels(video) if prediction.given_labels else None
+    classes = None if given is None else [torch.from_numpy(given[index])]
+    state = segmenter.encode([image])
+    return segmenter.predict(state, with_appearance=True, output_sizes=[size], classes=classes)[0].to("cpu")

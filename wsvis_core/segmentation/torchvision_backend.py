@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from wsvis_core.backbones import Backbone, normalise_images
 from wsvis_core.instances import InstanceSet
 from wsvis_core.segmentation.interface import DetectorState
 from wsvis_core.segmentation.modes import evaluation_mode
+from wsvis_core.segmentation.named_classes import only_named_classes
 from wsvis_core.segmentation.roi_pooling import paste_masks, project_masks
 
 
@@ -74,17 +76,20 @@ class TorchvisionSegmenter(nn.Module):
         *,
         with_appearance: bool = False,
         output_sizes: Sequence[tuple[int, int]] | None = None,
+        classes: Sequence[Tensor | None] | None = None,
     ) -> list[InstanceSet]:
         """Detections of each image as at test time: score above the threshold, class-wise NMS, best ones first.
 
         Without graph, float32 under autocast too. with_appearance: also the L2-normalised output of the box head,
         pooled anew at the final boxes (§5.2, option A). Boxes and masks are at each image's own, unpadded size, or
         at `output_sizes`, (H,W) per image: the small masks are then pasted straight into the original frame.
+        classes: for each image bool (C,), the only classes that its regions are told apart by, or None (all).
         """
         with torch.no_grad(), evaluation_mode(self):
             sizes = list(state.image_sizes)
             boxes = self._propose(state, *_flatten(state))
-            found, _ = self.heads(state.features, boxes, sizes)
+            with self._only_classes(classes, boxes):
+                found, _ = self.heads(state.features, boxes, sizes)
             appearance: list[Tensor | None] = [None] * len(found)
             if with_appearance:
                 appearance = self._appearance(state, [item["boxes"] for item in found])
@@ -94,6 +99,19 @@ class TorchvisionSegmenter(nn.Module):
         # A weight first used without graph inside an autocast region is cached without graph (older torch).
         torch.clear_autocast_cache()
         return instances
+
+    def _only_classes(
+        self, classes: Sequence[Tensor | None] | None, boxes: Sequence[Tensor]
+    ) -> AbstractContextManager[object]:
+        """Meanwhile the box head's logits of regions `boxes` leave out what `classes` does not name."""
+        if classes is None:
+            return nullcontext()
+        counts = [len(item) for item in boxes]
+
+        def leave_out(_: nn.Module, __: object, outputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return only_named_classes(outputs[0], classes, counts, background=0), outputs[1]
+
+        return self.heads.box_predictor.register_forward_hook(leave_out)
 
     def losses(self, state: DetectorState, targets: Sequence[InstanceSet]) -> dict[str, Tensor]:
         """loss_objectness, loss_rpn_box_reg, loss_classifier, loss_box_reg, loss_mask: scalars with graph.

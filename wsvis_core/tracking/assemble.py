@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from wsvis_core.config import TrackingSettings
 from wsvis_core.storage.instance_shards import EncodedInstances
@@ -11,9 +14,18 @@ from wsvis_core.tracking.tracks import Chain, Place, Track
 
 
 def assemble_tracks(
-    chains: Sequence[Chain], proposals: Sequence[EncodedInstances], settings: TrackingSettings
+    chains: Sequence[Chain],
+    proposals: Sequence[EncodedInstances],
+    settings: TrackingSettings,
+    given: np.ndarray | None = None,
 ) -> list[Track]:
-    """The best `max_tracks` chains as tracks of T frames, best first; then their second hypotheses, if wanted."""
+    """The best `max_tracks` chains as tracks of T frames, best first; then their second hypotheses, if wanted.
+
+    given (T,C) bool: the classes that each frame is known to have; no track has a mask where its class is not given.
+    None where nothing is known.
+    """
+    if given is not None:
+        chains = [part for chain in chains for part in _within_labels(chain, proposals, settings, given)]
     tracks = [_to_track(chain.places, proposals, settings) for chain in chains]
     both = zip(tracks, chains, strict=True)
     keys = [track.score if chain.ranking is None else chain.ranking for track, chain in both]
@@ -21,18 +33,37 @@ def assemble_tracks(
     best = [tracks[i] for i in order]
     if not settings.second_hypothesis:
         return best
-    second = [_second(tracks[i], chains[i].places, proposals) for i in order]
+    second = [_second(tracks[i], chains[i].places, proposals, given) for i in order]
     return best + [track for track in second if track is not None]
 
 
+def _within_labels(
+    chain: Chain, proposals: Sequence[EncodedInstances], settings: TrackingSettings, given: np.ndarray
+) -> Iterator[Chain]:
+    """A chain in the frames that are given its elected class; then what is left of it, which is another object.
+
+    A proposal whose own class is not given votes for nothing and is left out.
+    """
+    rest = [(t, i) for t, i in chain.places if given[t, proposals[t].classes[i]]]
+    while rest:
+        category = _elected(_votes(rest, proposals, settings.category))
+        yield replace(chain, places=tuple(place for place in rest if given[place[0], category]))
+        rest = [place for place in rest if not given[place[0], category]]
+
+
 def _to_track(places: Sequence[Place], proposals: Sequence[EncodedInstances], settings: TrackingSettings) -> Track:
-    """The track of a chain, with its elected category (of equal votes the smallest) and its video score."""
-    votes = _votes(places, proposals, settings.category)
+    """The track of a chain, with its elected category and its video score."""
+    category = _elected(_votes(places, proposals, settings.category))
     scores = [float(proposals[t].scores[i]) for t, i in places]
     score = math.fsum(scores) / len(scores)
     if settings.length_weighted_score:
         score *= len(places) / len(proposals)
-    return _fill(max(votes, key=lambda c: (votes[c], -c)), score, places, proposals)
+    return _fill(category, score, places, proposals)
+
+
+def _elected(votes: dict[int, float]) -> int:
+    """The category with the most votes, of equal ones the smallest."""
+    return max(votes, key=lambda c: (votes[c], -c))
 
 
 def _fill(category: int, score: float, places: Sequence[Place], proposals: Sequence[EncodedInstances]) -> Track:
@@ -59,13 +90,19 @@ def _votes(
     return votes
 
 
-def _second(track: Track, places: Sequence[Place], proposals: Sequence[EncodedInstances]) -> Track | None:
-    """The same masks with the class of the second largest summed score; score lowered by the ratio of the sums."""
+def _second(
+    track: Track, places: Sequence[Place], proposals: Sequence[EncodedInstances], given: np.ndarray | None
+) -> Track | None:
+    """The same masks with the class of the second largest summed score; score lowered by the ratio of the sums.
+
+    Where classes are given, only the masks of frames that have that class.
+    """
     votes = _votes(places, proposals)
     first = votes.pop(track.category)
     if not votes:
         return None
-    runner_up = max(votes, key=lambda c: (votes[c], -c))
+    runner_up = _elected(votes)
     # Paper silent: how much lower. Ratio of the sums, at most just 1.
     score = track.score * min(1.0, votes[runner_up] / first) if first > 0 else 0.0
-    return _fill(runner_up, score, places, proposals)
+    kept = places if given is None else [place for place in places if given[place[0], runner_up]]
+    return _fill(runner_up, score, kept, proposals)

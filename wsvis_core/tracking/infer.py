@@ -15,7 +15,7 @@ from wsvis_core.progress import Progress
 from wsvis_core.storage.instance_shards import InstanceReader, open_instances
 from wsvis_core.storage.shards import one_by_one
 from wsvis_core.tracking.appearance import BackboneAppearance
-from wsvis_core.tracking.proposals import clean_proposals
+from wsvis_core.tracking.proposals import clean_proposals, of_classes
 from wsvis_core.tracking.results import Result, tracks_to_results, write_results
 from wsvis_core.tracking.tracker import track_video
 from wsvis_core.tracking.tracks import Track
@@ -26,6 +26,7 @@ def track_instances(
 ) -> None:
     """Track every video of the validation split and write the result file.
 
+    A video whose class labels are given has tracks of these classes alone (`VideoDataset.given_labels`).
     Reads frames only for `appearance: backbone`; its network runs on the CPU, as the job has no GPU.
     """
     instances, flows = open_instances(predictions), FlowReader(flow)
@@ -58,11 +59,15 @@ def track_one(
 ) -> list[Track]:
     """Tracks of one video, best first; frames are linked by F_{t+1→t} at the size it was stored.
 
-    dataset, network: where the frames are and what describes their proposals instead of the stored appearance.
+    dataset: whose given labels the tracks keep to, where there are any · dataset, network: where the frames are and
+    what describes their proposals instead of the stored appearance.
     """
     backward: list[np.ndarray | None] = [flow.backward(video.id, t) for t in range(len(video) - 1)]
     frames = instances.video(video.id)
+    given = None if dataset is None else dataset.given_labels(video)
+    if given is not None:
+        frames = [of_classes(frame, wanted) for frame, wanted in zip(frames, given, strict=True)]
     if dataset is not None and network is not None:
         # Only what the tracker will use is worth a run of the network.
         frames = network.describe(dataset, video, [clean_proposals(frame, settings) for frame in frames])
-    return track_video(frames, backward, settings, video_length=len(video))
+    return track_video(frames, backward, settings, video_length=len(video), given=given)

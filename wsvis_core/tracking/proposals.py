@@ -38,6 +38,11 @@ def of_class(frame: EncodedInstances, wanted: int) -> EncodedInstances:
     return select(frame, np.flatnonzero(frame.classes == wanted).tolist())
 
 
+def of_classes(frame: EncodedInstances, wanted: np.ndarray) -> EncodedInstances:
+    """The instances of some classes, wanted (C,) bool, in their order."""
+    return select(frame, np.flatnonzero(wanted[frame.classes]).tolist())
+
+
 def select(frame: EncodedInstances, numbers: Sequence[int]) -> EncodedInstances:
     """Some instances of a frame, in the order of `numbers`."""
     index = np.asarray(numbers, np.int64)

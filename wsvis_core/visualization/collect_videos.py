@@ -128,6 +128,7 @@ def _clip(layers: VideoLayers, video: Video, settings: ReportSettings) -> Clip:
     names = [category.name for category in layers.dataset.categories]
     labels = ", ".join(names[c] for c in classes) or "none"
     tracks = layers.tracks.get(video.id, [])
+    labels += _missing(layers.dataset, video, classes, tracks)
     truth = None if layers.ground_truth is None else layers.ground_truth.get(video.id, [])
     frames = f"{len(video)} frame{'' if len(video) == 1 else 's'} of {video.width}×{video.height}"
     frames += f", {count} of them here" if count < len(video) else ""
@@ -148,6 +149,15 @@ def _clip(layers: VideoLayers, video: Video, settings: ReportSettings) -> Clip:
         None if truth is None else _track_facts(layers, truth),
         long_side=settings.long_side,
     )
+
+
+def _missing(dataset: VideoDataset, video: Video, classes: Sequence[int], tracks: Sequence[Mapping[str, Any]]) -> str:
+    """The given classes that no track of the video has, in words; nothing for a held-out video."""
+    tracked = {entry["category_id"] for entry in tracks}
+    missing = [dataset.categories[c] for c in classes if dataset.categories[c].id not in tracked]
+    if not missing or dataset.given_labels(video) is None:
+        return ""
+    return f"; labelled, not found: {', '.join(category.name for category in missing)}"
 
 
 def _mean_score(tracks: Sequence[Mapping[str, Any]]) -> float | None:

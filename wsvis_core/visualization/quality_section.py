@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from wsvis_core.evaluation.infer import NOT_EVALUATED
-from wsvis_core.quality.files import worst_first
+from wsvis_core.quality.files import frames_in_words, worst_first
 from wsvis_core.quality.parts import PARTS
 from wsvis_core.quality.reliability import BINS
 from wsvis_core.visualization.drawing import (
@@ -34,18 +34,19 @@ GROUPS = (
     ("80 and more: most likely right", 0.8, False),
 )
 MOST_ROWS = 100
+MISSING_HEAD = ("video", "class", "labelled")
 HEAD = ("track", "estimate", "class", *PARTS, "frames", "weakest frame")
 
 
 def quality_section(quality: Mapping[str, Any], link: Link) -> str:
-    """The figures, then the tracks in groups, worst first.
+    """The figures, the classes that were labelled and not found, then the tracks in groups, worst first.
 
     quality: a quality.json; under `evaluation` the quality_metrics.json beside it, where there is one.
     link: the page's address for (video id, frame from 0, track from 1), None where the page does not have the video.
     """
-    tracks = worst_first(quality)
+    tracks, missing = worst_first(quality), _not_found(quality["not_found"], link)
     if not tracks:
-        return empty("No tracks, so there is nothing to trust or to doubt.")
+        return empty("No tracks, so there is nothing to trust or to doubt.") + missing
     evaluation = quality.get("evaluation") or {NOT_EVALUATED: ""}
     known = NOT_EVALUATED not in evaluation
     charts = [histogram(tracks)] + ([reliability_chart(evaluation)] if known else [])
@@ -53,7 +54,7 @@ def quality_section(quality: Mapping[str, Any], link: Link) -> str:
     numbers = f'<div class="stage tables">{_figures(evaluation)}</div>' if known else ""
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in (_what(tracks, known), *quality["notes"]))
     figures = f'<div class="stage">{notes}</div><div class="stage charts">{figures}</div>'
-    return f"{figures}{numbers}{_groups(tracks, link)}"
+    return f"{figures}{numbers}{missing}{_groups(tracks, link)}"
 
 
 def _what(tracks: Tracks, known: bool) -> str:
@@ -65,20 +66,38 @@ def _what(tracks: Tracks, known: bool) -> str:
     )
 
 
+def _not_found(missing: Tracks, link: Link) -> str:
+    """A class and video per row, its frames with a link to the first of them; nothing where all have a track."""
+    rows = {
+        str(n): [
+            escape(row["video"]),
+            escape(row["class"]),
+            _anchor(frames_in_words(row["labelled"]), link(row["video_id"], row["labelled"][0][0], None)),
+        ]
+        for n, row in enumerate(missing[:MOST_ROWS], 1)
+    }
+    title = "Labelled, not found: no track has the class"
+    return _folded(title, table("by video", MISSING_HEAD, rows, head_of_rows="no.", kind="metrics"), len(missing))
+
+
 def _groups(tracks: Tracks, link: Link) -> str:
     bounds = [low for _, low, _ in GROUPS[1:]] + [float("inf")]
     parts = []
     for (title, low, unfolded), high in zip(GROUPS, bounds, strict=True):
         own = [track for track in tracks if low <= track["estimate"] < high]
-        if own:
-            rows = {str(n): _cells(track, link) for n, track in enumerate(own[:MOST_ROWS], 1)}
-            more = f'<p class="note">… and {number(len(own) - MOST_ROWS)} more</p>' if len(own) > MOST_ROWS else ""
-            shown = table("worst first", HEAD, rows, head_of_rows="no.", kind="metrics quality")
-            mark = " open" if unfolded else ""
-            parts.append(
-                f"<details{mark}><summary>{escape(title)} ({number(len(own))})</summary>{shown}{more}</details>"
-            )
+        rows = {str(n): _cells(track, link) for n, track in enumerate(own[:MOST_ROWS], 1)}
+        shown = table("worst first", HEAD, rows, head_of_rows="no.", kind="metrics quality")
+        parts.append(_folded(title, shown, len(own), unfolded=unfolded))
     return "".join(parts)
+
+
+def _folded(title: str, shown: str, count: int, *, unfolded: bool = True) -> str:
+    """A table of the first MOST_ROWS of `count` rows, under its title; nothing without rows."""
+    if not count:
+        return ""
+    more = f'<p class="note">… and {number(count - MOST_ROWS)} more</p>' if count > MOST_ROWS else ""
+    mark = " open" if unfolded else ""
+    return f"<details{mark}><summary>{escape(title)} ({number(count)})</summary>{shown}{more}</details>"
 
 
 def _cells(track: Mapping[str, Any], link: Link) -> list[str]:
