@@ -76,7 +76,7 @@ STAGES = {
             "report.tables",
         ),
     ),
-    "make_report": Stage(8, ("report",), without=("report.transfers", "report.transfer_pairs")),
+    "make_report": Stage(9, ("report",), without=("report.transfers", "report.transfer_pairs")),
 }
 # Keys of a data set's block that leave the prepared data set as it is.
 _NOT_PREPARED = {"shards", "synthetic", "seed", "replicates"}

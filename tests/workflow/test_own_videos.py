@@ -80,7 +80,7 @@ def test_videos_and_a_csv_give_tracks_and_a_report_without_scores(
         *made.rglob("pseudo_label_*.json"),
         *made.rglob("quality_metrics.json"),
     ]
-    assert len(metrics) == 4
+    assert len(metrics) == 7  # of both routes, and of the labels
     assert {path.name: list(json.loads(path.read_text())) for path in metrics} == {
         path.name: ["not_evaluated"] for path in metrics
     }
