@@ -388,6 +388,40 @@ def test_a_compared_labeller_must_exist_too():
     assert "asks for 'wise'" in message({"pipeline": {"compare_labellers": ["irn", "wise"]}})
 
 
+def test_a_compared_segmenter_must_exist_too():
+    segmenters = {"segmenters": {"maskconsist": {}, "labels": {"kind": "labels"}}}
+    pipeline = {"pipeline": {"compare_segmenters": ["labels", "lables"]}}
+    expected = (
+        "config.yaml: data set 'd' asks for 'lables', which is not one of the segmenters (maskconsist, labels); "
+        "did you mean 'labels'?"
+    )
+    assert message({**segmenters, **pipeline}) == message(segmenters, pipeline) == expected
+
+
+def test_labels_that_are_passed_on_cannot_be_trained_again():
+    segmenters = {"segmenters": {"maskconsist": {}, "labels": {"kind": "labels"}}}
+    assert message(segmenters, {"pipeline": {"segmenter": "labels", "rounds": 1}}) == (
+        "config.yaml: pipeline of data set 'd': segmenter 'labels' passes the pseudo-labels on and learns nothing, so "
+        "rounds = 1 of self-training is not possible; set rounds to 0 or choose another segmenter"
+    )
+    # By its kind, whatever its name; beside a detector that is trained again it has its one round.
+    own = {"segmenters": {"maskconsist": {}, "direct": {"kind": "labels"}}}
+    assert "segmenter 'direct' passes" in message(own, {"pipeline": {"segmenter": "direct"}})
+    for pipeline in (
+        {"segmenter": "labels", "rounds": 0},
+        {"rounds": 2, "compare_segmenters": ["labels"]},
+        {"rounds": 0, "compare_segmenters": ["labels"]},
+    ):
+        assert config(segmenters, {"pipeline": pipeline}).section("pipeline", "d").rounds == pipeline["rounds"]
+
+
+def test_a_jitter_of_scales_is_a_range():
+    said = message({"maskconsist": {"scale_jitter": [1.5, 0.5]}})
+    assert said.startswith(
+        "config.yaml: maskconsist of data set 'd': scale_jitter = [1.5, 0.5]: Value error, the first number must not be"
+    )
+
+
 def test_unknown_names_in_a_question():
     with pytest.raises(WsvisError, match=r"data set 'e' is not in config.yaml: it has d"):
         config().section("cam", "e")

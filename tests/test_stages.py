@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wsvis_core.config import Config
+from wsvis_core.config import Config, Section, build_section
 from wsvis_core.stages import SHARDED, STAGES, stage_settings
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +135,59 @@ def test_self_training_settings_are_there_from_round_1_on():
         for number in range(3)
     ]
     assert ["self_training" in item for item in settings] == [False, True, True] and settings[1] == settings[2]
+
+
+# Settings younger than finished results: another value than the default, and the stages that it reruns.
+SEGMENTER_STAGES = {"train_maskconsist", "show_transfers", "predict_masks"}
+LATER = {
+    "cam.initial_head": ("imagenet", {"train_cam", "extract_cam"}),
+    "pseudo_labels.max_cover": (0.6, {"make_pseudo_labels"}),
+    "maskconsist.head_lr_multiplier": (10.0, SEGMENTER_STAGES),
+    "maskconsist.scale_jitter": ([0.8, 1.25], SEGMENTER_STAGES),
+    "maskconsist.sampling": ("balanced", SEGMENTER_STAGES),
+    "maskconsist.class_agnostic_masks": (True, SEGMENTER_STAGES),
+}
+
+
+@pytest.mark.parametrize("stage", ["train_cam", "make_pseudo_labels", "train_maskconsist", "predict_masks"])
+def test_settings_younger_than_finished_results_go_without_saying(stage):
+    """What Snakemake compares is to the letter what it was before there were these settings."""
+    variant = VARIANTS.get(stage, [{}])[-1]
+    config = Config(CONFIG)
+    given = stage_settings(config, stage, "demo", **variant)
+    names = {name: value for name, value in variant.items() if name not in ("round", "shard")}
+    compared = {key.split(".")[0] for key in LATER} & set(given)
+    assert compared
+    for section in compared:
+        values = Section.influences(config.section(section, "demo", **names))
+        left_out = {key.split(".")[1] for key in (*LATER, *STAGES[stage].without) if key.startswith(f"{section}.")}
+        assert set(values) >= left_out
+        # So do the first kinds of labellers and segmenters.
+        left_out |= {"kind"}
+        assert given[section] == {key: value for key, value in values.items() if key not in left_out}
+
+
+@pytest.mark.parametrize("key", LATER)
+def test_another_value_of_them_reruns_their_stages_and_travels(key):
+    section, name = key.split(".")
+    value, stages = LATER[key]
+    assert {job.split()[0] for job in changed(f"datasets.demo.{key}", value)} == stages
+    raw = json.loads(json.dumps(CONFIG))
+    raw["datasets"]["demo"].setdefault(section, {})[name] = value
+    stage = sorted(stages)[0]
+    config, variant = Config(raw), VARIANTS.get(stage, [{}])[0]
+    settings = stage_settings(config, stage, "demo", **variant)[section]
+    assert settings[name] == value
+    assert getattr(build_section(section, settings), name) == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_a_segmenter_that_passes_labels_on_depends_on_no_detector():
+    raw = json.loads(json.dumps(CONFIG))
+    raw["datasets"]["demo"]["maskconsist"] |= {"iterations": 7, "sampling": "balanced"}
+    for config in (Config(CONFIG), Config(raw)):
+        settings = stage_settings(config, "predict_masks", "demo", segmenter="labels")
+        assert settings["maskconsist"] == {"kind": "labels"}
+        assert build_section("maskconsist", settings["maskconsist"]).kind == "labels"
 
 
 @pytest.mark.parametrize("stage", STAGES)

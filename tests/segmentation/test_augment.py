@@ -119,3 +119,46 @@ def test_brightness_changes_each_frame_alone(moving_pair):
     bright = jitter_brightness(moving_pair, torch.Generator().manual_seed(0), 0.2)
     ratio = bright.images.sum((1, 2, 3)) / moving_pair.images.float().sum((1, 2, 3))
     assert ratio[0] != ratio[1] and bool((ratio > 0.75).all()) and bright.images.max() <= 255
+
+
+def test_a_range_of_one_scale_draws_no_number(moving_pair):
+    """Results from before there was a range stay valid."""
+    plain, ranged, double = (torch.Generator().manual_seed(5) for _ in range(3))
+    before = augment_pair(moving_pair, plain, short_side=24)
+    same = augment_pair(moving_pair, ranged, short_side=24, scale_range=(1.0, 1.0))
+    assert torch.equal(before.images, same.images) and torch.equal(before.flow_st, same.flow_st)
+    assert torch.equal(plain.get_state(), ranged.get_state())
+    # One number, which decides on the mirror.
+    once = torch.Generator().manual_seed(5)
+    torch.rand((), generator=once)
+    assert torch.equal(once.get_state(), ranged.get_state())
+    larger = augment_pair(moving_pair, double, short_side=24, scale_range=(2.0, 2.0))
+    expected = augment_pair(moving_pair, torch.Generator().manual_seed(5), short_side=48)
+    assert torch.equal(larger.images, expected.images) and torch.equal(plain.get_state(), double.get_state())
+
+
+def test_a_random_scale_stays_in_its_range_and_is_one_for_both_frames(moving_pair):
+    sides = []
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        pair = augment_pair(moving_pair, generator, short_side=24, scale_range=(0.5, 2.0))
+        sides.append(min(pair.size))
+        assert all(item.size == pair.size for item in pair.labels)
+        assert pair.flow_st.shape[-2:] == pair.flow_ts.shape[-2:] == pair.size
+        assert pair.size[1] == pytest.approx(pair.size[0] * WIDTH / HEIGHT, abs=1)
+        # What moves by SHIFT px of 40 moves by the same share of any other width.
+        assert float(pair.flow_ts[0].abs().mean()) == pytest.approx(SHIFT * pair.size[1] / WIDTH, rel=1e-4)
+    assert 12 <= min(sides) < 16 and 36 < max(sides) <= 48 and len(set(sides)) > 10
+    # Uniform in its logarithm: as often smaller as larger.
+    assert 12 <= sum(side < 24 for side in sides) <= 28
+    repeated = [
+        augment_pair(moving_pair, torch.Generator().manual_seed(1), scale_range=(0.5, 2.0)).size for _ in range(2)
+    ]
+    assert repeated[0] == repeated[1]
+
+
+def test_the_limit_of_the_long_side_holds_for_a_random_scale_too(moving_pair):
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        pair = augment_pair(moving_pair, generator, short_side=24, max_side=50, scale_range=(1.5, 2.0))
+        assert pair.size == (30, 50)

@@ -25,6 +25,7 @@ from wsvis_core.images import resize_image, scaled_size, to_tensor
 
 MOST_FRAMES = 100  # looked at to find a class in ImageNet's words, spread evenly
 LOGIT_SPREAD = 2.0  # standard deviation of the first logits over frames and classes
+ROUNDING = 1e-5  # of probabilities, and of logits beside the largest: smaller differences are none
 
 
 def begin_with_imagenet(
@@ -57,17 +58,18 @@ def mixed_rows(pooled: Tensor, present: Tensor, weight: Tensor, bias: Tensor) ->
     pooled (F,D): the trunk's last map, averaged over each frame · present (F,C) bool: the frames' class labels ·
     weight (K,D), bias (K,): ImageNet's classifier. A class whose frames show nothing that others do not gets the
     mean of what they show; one without a frame gets a row of zeros. The common scale makes the standard deviation of
-    the logits LOGIT_SPREAD.
+    the logits LOGIT_SPREAD; rows whose logits are all the same stay as they are.
     """
     answers = torch.softmax(pooled @ weight.T + bias, dim=1)
     with_class = _mean_rows(answers, present)
     surplus = (with_class - _mean_rows(answers, ~present)).clamp_min(0)
-    shares = torch.where(surplus.sum(dim=1, keepdim=True) > 0, surplus, with_class)
+    shares = torch.where(surplus.sum(dim=1, keepdim=True) > ROUNDING, surplus, with_class)
     shares = shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)
     # Less the mean row: a row of ImageNet tells its class from the others, so only differences mean anything.
     rows = shares @ weight - shares.sum(dim=1, keepdim=True) * weight.mean(dim=0)
-    spread = (pooled @ rows.T).std(correction=0)
-    return rows * (LOGIT_SPREAD / spread) if spread > 0 else rows
+    logits = pooled @ rows.T
+    spread = logits.std(correction=0)
+    return rows * (LOGIT_SPREAD / spread) if spread > ROUNDING * logits.abs().max() else rows
 
 
 def _mean_rows(values: Tensor, chosen: Tensor) -> Tensor:

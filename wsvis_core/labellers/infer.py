@@ -39,9 +39,9 @@ def make_pseudo_labels(
             kept = found if max_cover is None else drop_background(found, max_cover=max_cover)
             return EncodedInstances.encode(kept), len(found) - len(kept)
 
-        frames, dropped = zip(*map_threads(frame, range(len(video)), threads), strict=True)
-        if any(dropped):
-            log.info("%s: %d labels are left out, taken for background", video.name, sum(dropped))
-        return to_columns(frames)
+        made = map_threads(frame, range(len(video)), threads)
+        if dropped := sum(count for _, count in made):
+            log.info("%s: %d labels are left out, taken for background", video.name, dropped)
+        return to_columns([encoded for encoded, _ in made])
 
     write_shard(output, kind=KIND, videos=videos, make_columns=make_columns, settings=digest_of)
