@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from wsvis_core.backbones import build_backbone, trunk_classifier
 from wsvis_core.cam import imagenet_head
-from wsvis_core.cam.imagenet_head import LOGIT_SPREAD, begin_with_imagenet, mixed_rows
+from wsvis_core.cam.imagenet_head import LOGIT_SPREAD, PLACES, begin_with_imagenet, mixed_rows, things
 from wsvis_core.cam.network import CamNet, build_cam_net
 from wsvis_core.cam.train import train_cam
 from wsvis_core.config import CamSettings
@@ -95,6 +95,19 @@ def test_what_every_frame_shows_tells_nothing():
     present = torch.tensor([[False], [True], [False], [True]])
     [row] = mixed_rows(pooled, present, 5 * torch.eye(3), torch.zeros(3))
     assert row[1] > 0 > row[0] and row[0] == pytest.approx(float(row[2]))
+
+
+def test_places_are_no_things():
+    weight, bias = torch.arange(1000.0)[:, None], torch.arange(1000.0)
+    kept, kept_bias = things(weight, bias)
+    assert torch.equal(kept[:, 0], kept_bias)
+    assert set(range(1000)) - set(kept_bias.int().tolist()) == set(PLACES)
+    assert 971 in kept_bias  # a bubble is a thing among the places
+
+
+def test_a_classifier_of_other_classes_keeps_them_all():
+    weight, bias = torch.ones(20, 3), torch.ones(20)
+    assert [len(item) for item in things(weight, bias)] == [20, 20]
 
 
 def test_a_class_without_a_frame_has_a_row_of_zeros():
@@ -203,7 +216,7 @@ def test_a_network_gets_the_rows_of_its_frames(weights):
             image = resize_image(frames.read_frame(*frame), scaled_size(24, 40, 40))
             pooled.append(whole.eval()(to_tensor(image)[None])[0])
     present = torch.tensor([[1, 0], [1, 1], [0, 1], [1, 0]]).bool()
-    expected = mixed_rows(torch.stack(pooled), present, *trunk_classifier("resnet18", str(weights)))
+    expected = mixed_rows(torch.stack(pooled), present, *things(*trunk_classifier("resnet18", str(weights))))
     assert torch.allclose(net.classifier.weight.data[:, :, 0, 0], expected, rtol=1e-3, atol=1e-4)
     assert net.classifier.weight.requires_grad
 

@@ -23,6 +23,10 @@ from wsvis_core.config import CamSettings
 from wsvis_core.datasets.video import Video, VideoDataset
 from wsvis_core.images import resize_image, scaled_size, to_tensor
 
+IMAGENET_CLASSES = 1000
+# Its natural scenes (alp, cliff, coral reef, geyser, lakeside, promontory, sandbar, seashore, valley, volcano).
+# Where persons are filmed outdoors, these would be the class: with them CAMs of paragliders lie on the sky.
+PLACES = (970, 972, 973, 974, 975, 976, 977, 978, 979, 980)
 MOST_FRAMES = 100  # looked at to find a class in ImageNet's words, spread evenly
 LOGIT_SPREAD = 2.0  # standard deviation of the first logits over frames and classes
 ROUNDING = 1e-5  # of probabilities, and of logits beside the largest: smaller differences are none
@@ -41,7 +45,7 @@ def begin_with_imagenet(
     frames: (video, index) of the training frames · labels: video id -> bool (T,C). Raises WsvisError where the
     trunk's weights come without ImageNet's classifier.
     """
-    weight, bias = trunk_classifier(settings.backbone, settings.backbone_weights)
+    weight, bias = things(*trunk_classifier(settings.backbone, settings.backbone_weights))
     chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round().astype(int)]
     was_training = net.training
     net.eval()
@@ -50,6 +54,14 @@ def begin_with_imagenet(
     present = torch.from_numpy(np.stack([labels[video.id][t] for video, t in chosen]))
     rows = mixed_rows(pooled, present, weight, bias)
     net.classifier.weight.data.copy_(rows[:, :, None, None])
+
+
+def things(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """ImageNet's classifier without its PLACES: weight (K,D), bias (K,) → fewer rows; unchanged with other classes."""
+    if len(weight) != IMAGENET_CLASSES:
+        return weight, bias
+    kept = [k for k in range(IMAGENET_CLASSES) if k not in PLACES]
+    return weight[kept], bias[kept]
 
 
 def mixed_rows(pooled: Tensor, present: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
