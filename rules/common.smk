@@ -124,6 +124,11 @@ def source_annotations(wildcards):
 def labels_of_round(wildcards):
     """What a segmenter learns from: pseudo-labels in round 0, predictions of the round before afterwards."""
     number = int(wildcards.round)
+    if passes_labels_on(wildcards.dataset, wildcards.segmenter):
+        raise WorkflowError(
+            f"segmenter '{wildcards.segmenter}' passes the pseudo-labels on and learns nothing: it has neither weights "
+            "nor transfers; ask for its tracks, or for another segmenter"
+        )
     if number == 0:
         return shards(PSEUDO_LABEL_SHARD, "train")(wildcards)
     return shards(PREDICTION_SHARD.replace("{round}", str(number - 1)), "train")(wildcards)

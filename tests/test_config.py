@@ -412,7 +412,27 @@ def test_labels_that_are_passed_on_cannot_be_trained_again():
         {"rounds": 2, "compare_segmenters": ["labels"]},
         {"rounds": 0, "compare_segmenters": ["labels"]},
     ):
-        assert config(segmenters, {"pipeline": pipeline}).section("pipeline", "d").rounds == pipeline["rounds"]
+        known = config(segmenters, {"split": {"mode": "all"}, "pipeline": pipeline})
+        assert known.section("pipeline", "d").rounds == pipeline["rounds"]
+
+
+def test_held_out_videos_choose_no_route():
+    segmenters = {"segmenters": {"maskconsist": {}, "labels": {"kind": "labels"}}}
+    said = message(segmenters, {"pipeline": {"rounds": 0, "compare_segmenters": ["labels"]}})
+    assert said == (
+        "config.yaml: pipeline of data set 'd': compare_segmenters chooses by the class labels of the videos that are "
+        "looked at, which nothing may know of held-out ones; set split: {mode: all}, or leave compare_segmenters out "
+        "and ask for the tracks of each segmenter by its path"
+    )
+
+
+def test_a_table_asks_for_no_later_round_of_labels():
+    segmenters = {"segmenters": {"maskconsist": {}, "labels": {"kind": "labels"}}}
+    said = message(segmenters, {"tables": {"table5": ["labels", "labels@1"]}})
+    assert said == (
+        "config.yaml: tables.table5 of data set 'd': flowirn/labels@1: segmenter 'labels' passes the pseudo-labels on "
+        "and learns nothing, so it has no later round; leave the '@' out"
+    )
 
 
 def test_a_jitter_of_scales_is_a_range():

@@ -51,7 +51,7 @@ with job(snakemake.log[0], threads=snakemake.threads):
             routes=Path(files.route[0]) if files.route else None,
             tables={Path(path).stem: Path(path) for path in files.tables},
         ),
-        pipeline,
+        pipeline | {"segmenter": snakemake.params.routes[route]},
         snakemake.params.run_settings,
         build_section("report", snakemake.params.settings["report"]),
     )

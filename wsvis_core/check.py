@@ -108,12 +108,14 @@ def _weight_problems(config: Config, dataset: str) -> list[str]:
 
 
 def _backend_problem(config: Config, dataset: str) -> str | None:
-    """The pipeline's segmenter is built on detectron2, the one framework that is not installed with wsvis."""
-    segmenter = config.section("pipeline", dataset).segmenter
-    backend = config.section("maskconsist", dataset, segmenter=segmenter).backend
-    if backend != "detectron2" or importlib.util.find_spec("detectron2") is not None:
+    """A segmenter of the pipeline is built on detectron2, the one framework that is not installed with wsvis."""
+    pipeline = config.section("pipeline", dataset)
+    names = (pipeline.segmenter, *pipeline.compare_segmenters)
+    backends = {name: config.section("maskconsist", dataset, segmenter=name).backend for name in names}
+    segmenter = next((name for name, backend in backends.items() if backend == "detectron2"), None)
+    if segmenter is None or importlib.util.find_spec("detectron2") is not None:
         return None
     return (
-        f"data set '{dataset}': segmenter '{segmenter}' has the backend '{backend}', which is not installed; "
+        f"data set '{dataset}': segmenter '{segmenter}' has the backend 'detectron2', which is not installed; "
         f"docs/detectron2.md tells how, or set pipeline.segmenter to one without it"
     )

@@ -625,7 +625,8 @@ class PipelineSettings(Section):
     tracker: str = Field("unovost", description="one of `trackers`")
     compare_labellers: tuple[str, ...] = Field(("irn",), description="also made and scored for the report")
     compare_segmenters: tuple[str, ...] = Field(
-        (), description="tracked too; the tracks that look best without ground truth are published (docs/routes.md)"
+        (),
+        description="tracked too, where split.mode is all; the tracks that look best are published (docs/routes.md)",
     )
 
 
@@ -739,7 +740,7 @@ class Config:
             self._require(pipeline.flow, "flows", dataset)
             for segmenter in (pipeline.segmenter, *pipeline.compare_segmenters):
                 self._require(segmenter, "segmenters", dataset)
-            self._check_direct_route(pipeline, dataset)
+            self._check_routes(pipeline, dataset)
             self._require(pipeline.tracker, "trackers", dataset)
             for labeller in (pipeline.labeller, *pipeline.compare_labellers):
                 self._require(labeller, "labellers", dataset)
@@ -754,14 +755,23 @@ class Config:
                         f"({', '.join(self.datasets)}){_nearest(other, list(self.datasets))}"
                     )
 
-    def _check_direct_route(self, pipeline: PipelineSettings, dataset: str) -> None:
-        """Pseudo-labels themselves cannot be trained again."""
-        if pipeline.rounds and self.section("maskconsist", dataset, segmenter=pipeline.segmenter).kind == "labels":
+    def _check_routes(self, pipeline: PipelineSettings, dataset: str) -> None:
+        """Pseudo-labels cannot be trained again, and the class labels of held-out videos choose nothing."""
+        if pipeline.compare_segmenters and self.datasets[dataset].split.mode != "all":
+            raise WsvisError(
+                f"{self._source}: pipeline of data set '{dataset}': compare_segmenters chooses by the class labels of "
+                "the videos that are looked at, which nothing may know of held-out ones; set split: {mode: all}, or "
+                "leave compare_segmenters out and ask for the tracks of each segmenter by its path"
+            )
+        if pipeline.rounds and self._passes_labels_on(dataset, pipeline.segmenter):
             raise WsvisError(
                 f"{self._source}: pipeline of data set '{dataset}': segmenter '{pipeline.segmenter}' passes the "
                 f"pseudo-labels on and learns nothing, so rounds = {pipeline.rounds} of self-training is not possible; "
                 "set rounds to 0 or choose another segmenter"
             )
+
+    def _passes_labels_on(self, dataset: str, segmenter: str) -> bool:
+        return self.section("maskconsist", dataset, segmenter=segmenter).kind == "labels"
 
     def _require(self, name: str, group: str, dataset: str) -> None:
         names = self._names(group)
@@ -788,6 +798,11 @@ class Config:
             self._require(row.labeller, "labellers", dataset)
             if row.segmenter is not None:
                 self._require(row.segmenter, "segmenters", dataset)
+                if row.round and self._passes_labels_on(dataset, row.segmenter):
+                    raise WsvisError(
+                        f"{self._source}: tables.{table} of data set '{dataset}': {row}: segmenter '{row.segmenter}' "
+                        "passes the pseudo-labels on and learns nothing, so it has no later round; leave the '@' out"
+                    )
             if row.tracker is not None:
                 self._require(row.tracker, "trackers", dataset)
             if row in rows[:number]:

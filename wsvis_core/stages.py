@@ -111,6 +111,8 @@ def stage_settings(
     block = config.datasets[dataset]
     if stage in ("generate_dataset", "prepare_dataset"):
         settings["dataset"] = _dataset_facts(block.model_dump(mode="json"), stage)
+    if settings.get("maskconsist") == {"kind": "labels"}:
+        settings.pop("prediction", None)
     if shard is not None and shard.startswith("val-") and block.split.mode != "all":
         settings.get("prediction", {}).pop("given_labels", None)
     if stage in SHARDED:

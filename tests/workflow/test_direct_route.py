@@ -10,11 +10,11 @@ TRACKS = "results/tiny/flowirn/{}/round-{}/unovost/tracks.json"
 
 @pytest.fixture
 def dry_run(tiny_project, sizes):
-    """Dry-runs the tiny project with another pipeline, and a report without tables, whose rows any pipeline makes."""
+    """Dry-runs the tiny project with another pipeline, all videos trained on, and a report without tables."""
 
     def run(*targets: str, **pipeline):
-        report = {**sizes["report"], "tables": []}
-        project = tiny_project.changed({"pipeline": {"compare_labellers": [], **pipeline}, "report": report})
+        block = {"report": {**sizes["report"], "tables": []}, "split": {"mode": "all"}}
+        project = tiny_project.changed({"pipeline": {"compare_labellers": [], **pipeline}, **block})
         return type(project)(project.folder, project.config, targets).run("-n")
 
     return run
@@ -37,9 +37,15 @@ def test_without_a_detector_none_is_trained_for_the_report_either(dry_run):
 
 
 def test_labels_have_no_further_round(dry_run):
-    refused = dry_run("results/tiny/flowirn/labels/round-1/predictions/shard-val-000.h5", rounds=0)
+    refused = dry_run("results/tiny/flowirn/labels/round-1/predictions/shard-train-000.h5", rounds=0)
     assert refused.returncode != 0
     assert (
         "segmenter 'labels' passes the pseudo-labels on and learns nothing: it has round-0 alone, no round-1"
         in refused.output
     )
+
+
+def test_labels_have_no_weights(dry_run):
+    refused = dry_run("results/tiny/flowirn/labels/round-0/weights.pt", rounds=0)
+    assert refused.returncode != 0
+    assert "learns nothing: it has neither weights nor transfers" in refused.output

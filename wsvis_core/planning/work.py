@@ -58,6 +58,9 @@ class Work:
 def amount(work: Work, config: Config, size: DataSize) -> float:
     """How many units (`UNITS`) the job has: frames it reads, or samples it trains on; for shards, the mean."""
     block = config.datasets[work.dataset]
+    if work.stage == "predict_masks" and work.segmenter is not None:
+        if config.section("maskconsist", work.dataset, segmenter=work.segmenter).kind == "labels":
+            return 0  # a copy of the pseudo-labels
     if work.split is not None:
         return size.frames[work.split] / getattr(block.shards, work.split)
     if work.stage in ("generate_dataset", "prepare_dataset"):

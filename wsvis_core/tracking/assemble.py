@@ -47,7 +47,9 @@ def _within_labels(
     rest = [(t, i) for t, i in chain.places if given[t, proposals[t].classes[i]]]
     while rest:
         category = _elected(_votes(rest, proposals, settings.category))
-        yield replace(chain, places=tuple(place for place in rest if given[place[0], category]))
+        part = tuple(place for place in rest if given[place[0], category])
+        share = len(part) / len(chain.places)
+        yield replace(chain, places=part, ranking=None if chain.ranking is None else chain.ranking * share)
         rest = [place for place in rest if not given[place[0], category]]
 
 

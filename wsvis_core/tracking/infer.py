@@ -65,9 +65,9 @@ def track_one(
     backward: list[np.ndarray | None] = [flow.backward(video.id, t) for t in range(len(video) - 1)]
     frames = instances.video(video.id)
     given = None if dataset is None else dataset.given_labels(video)
-    if given is not None:
-        frames = [of_classes(frame, wanted) for frame, wanted in zip(frames, given, strict=True)]
     if dataset is not None and network is not None:
         # Only what the tracker will use is worth a run of the network.
+        if given is not None:
+            frames = [of_classes(frame, wanted) for frame, wanted in zip(frames, given, strict=True)]
         frames = network.describe(dataset, video, [clean_proposals(frame, settings) for frame in frames])
     return track_video(frames, backward, settings, video_length=len(video), given=given)
