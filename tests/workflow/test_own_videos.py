@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import shutil
 from fractions import Fraction
@@ -84,6 +85,8 @@ def test_videos_and_a_csv_give_tracks_and_a_report_without_scores(
     assert {path.name: list(json.loads(path.read_text())) for path in metrics} == {
         path.name: ["not_evaluated"] for path in metrics
     }
+    choice = json.loads((folder / "results/mine/route.json").read_text())
+    assert set(choice["worth"]) == {"maskconsist", "labels"} and choice["reason"][1:] in html.unescape(page)
     # How far a track can be trusted needs none either.
     estimates = read_estimates(folder / "results/mine_quality.csv")
     assert len(estimates) == len(read_results(folder / TARGETS[0]))

@@ -23,7 +23,8 @@ RULES = {
 
 
 def test_every_stage_runs(finished_run) -> None:
-    assert set(finished_run.outcome.jobs) == set(RULES)
+    # A choice between routes is made where all videos are trained on (test_own_videos).
+    assert set(finished_run.outcome.jobs) == set(RULES) - {"choose_route"}
     total = sum(finished_run.outcome.jobs.values())
     assert f"{total} of {total} steps (100%) done" in finished_run.outcome.output
 
